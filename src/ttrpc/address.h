@@ -2,7 +2,8 @@
 #ifndef TTRPC_ADDRESS_H
 #define TTRPC_ADDRESS_H
 
-/* Addresses as Kata writes them (reference 01, 2.3): unix:///path, unix://@name, vsock://CID:PORT, hvsock:///path:PORT.
+/* Addresses as Kata writes them (reference 01, 2.3): unix:///path, unix://@name, vsock://CID:PORT,
+ * hvsock:///path:PORT.
  */
 
 #include <stdint.h>
