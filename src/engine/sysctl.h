@@ -24,7 +24,9 @@ int sysctl_path(const char *key, char path[SYSCTL_PATH_MAX]);
  */
 int sysctl_validate(const char *key, int flags, bool wire, bool has_hostname, struct error *e);
 
-/* [child] Writes all. @proc: descriptor of a procfs's root. 0 or the first -errno, naming key and value. */
-int sysctl_apply(int proc, Grpc__Linux__SysctlEntry *const *entries, size_t count, struct error *e);
+/* [child] Writes all. @proc: descriptor of a procfs's root. A key that this kernel does not have is an error, or, with @wire
+ * (the host cannot know the guest's kernel), a warning. 0 or the first -errno, naming key and value. */
+int sysctl_apply(int proc, Grpc__Linux__SysctlEntry *const *entries, size_t count, bool wire,
+		 struct error *e);
 
 #endif
