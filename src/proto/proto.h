@@ -24,8 +24,8 @@
  * valid UTF-8 and no NUL in every string, nesting at most 100. Unknown fields are skipped. NULL with @e set: UNKNOWN
  * ("ttrpc err: …", what the reference answers for an undecodable payload).
  */
-void *proto_decode(const ProtobufCMessageDescriptor *descriptor, const void *data, size_t length, struct arena *arena,
-		   struct error *e);
+void *proto_decode(const ProtobufCMessageDescriptor *descriptor, const void *data, size_t length,
+		   struct arena *arena, struct error *e);
 /* Appends the serialized message. 0 or -ENOMEM. */
 int proto_encode(const void *message, struct buf *out);
 /* A deep copy in @arena; NULL when memory is out. */
