@@ -32,8 +32,10 @@ enum log_level log_get_level(void);
 /* "trace" "debug" "info" "warn" "error" "critical" (also "warning", "crit"); false when unknown. */
 bool log_level_parse(const char *text, enum log_level *level);
 
-/* Where records go: a descriptor that is borrowed; -1 for none. Default 2. */
+/* Where records go: a descriptor that is borrowed; -1 for none. Default 2. Its file status flags are never changed. In
+ * forked children nothing is written once the number stands for another file (a container's stderr). */
 void log_set_fd(int fd);
+int log_get_fd(void);
 /* From now on records are queued in a ring of @bytes and written from @loop. 0 or -errno. */
 int log_attach(struct loop *loop, size_t bytes);
 /* Writes out what is queued, for at most @timeout_ms, then writes directly again. */
@@ -46,7 +48,11 @@ uint64_t log_dropped(void);
  * asks for that; one that does not keep up loses the oldest. See log_sink_* in log.c's tests for use.
  */
 struct log_sink;
-/* @fd is taken, made non-blocking and closed with the sink, or when its peer goes away. NULL when memory is out. */
+/*
+ * @fd (a stream socket or a pipe) is taken, made non-blocking and closed with the sink. A sink whose peer has gone ends
+ * by itself, from the loop; log_sink_free() of one that has ended does nothing. NULL, with @fd closed, when memory is
+ * out or the log is not attached. log_detach() ends all.
+ */
 struct log_sink *log_sink_new(int fd, bool with_history);
 void log_sink_free(struct log_sink *sink);
 size_t log_sink_count(void);

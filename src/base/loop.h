@@ -22,6 +22,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/epoll.h>
+#include <sys/signalfd.h>
 #include <sys/types.h>
 
 #include "base/list.h"
@@ -65,9 +66,10 @@ struct loop_defer {
 	void (*fn)(struct loop_defer *defer);
 };
 
-/* NULL when the kernel or memory refuses (errno is set). Blocks SIGCHLD in the process. One loop a process. */
+/* NULL when the kernel or memory refuses (errno is set). Blocks SIGCHLD and ignores SIGPIPE in the process. One loop a
+ * process. */
 struct loop *loop_new(void);
-/* Takes NULL. Every source must have been removed. Restores the signal mask. */
+/* Takes NULL. Every source must have been removed. Restores the signal mask and dispositions. */
 void loop_free(struct loop *loop);
 /* Runs until loop_quit(); returns its value, or -errno when epoll itself fails. */
 int loop_run(struct loop *loop);

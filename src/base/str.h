@@ -8,7 +8,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Whole text, no blanks, no sign for unsigned, overflow is an error. 0, -EINVAL or -ERANGE. Base 10 (or as given). */
+/*
+ * Whole text, no blanks, no sign for unsigned, overflow is an error. 0, -EINVAL or -ERANGE; *@out is kept on error.
+ * @base is 2 to 36 (no "0x" in front), or 0: "0x" and "0" in front say hexadecimal and octal, as in C.
+ */
 int str_to_u64(const char *text, int base, uint64_t *out);
 int str_to_i64(const char *text, int base, int64_t *out);
 int str_to_u32(const char *text, int base, uint32_t *out);
@@ -18,6 +21,10 @@ bool utf8_valid(const void *data, size_t length);
 /* Copies at most @size - 1 bytes, replaces what is not UTF-8 by U+FFFD, never splits a character, NUL-terminates.
  * Returns the length written. */
 size_t utf8_sanitize(const void *data, size_t length, char *out, size_t size);
+/* Bytes (1 to 4) of the valid character that @data begins with; 0 when it begins with none. */
+size_t utf8_character(const void *data, size_t length);
+/* Bytes at the end of @data that begin a character which the end cuts off (0 to 3). */
+size_t utf8_incomplete_tail(const void *data, size_t length);
 
 static inline bool str_equal(const char *a, const char *b)
 {
