@@ -43,7 +43,7 @@ struct uevents;
 /* @root: "/" (or a directory with sys/ and dev/, for tests; then no socket is opened and events come from
  * uevents_inject()). NULL with @e set. */
 struct uevents *uevents_new(struct loop *loop, const char *root, struct error *e);
-/* Takes NULL. Waits must have been cancelled, observers removed. */
+/* Takes NULL. Waits must have been cancelled, observers removed. Not from within a callback of either. */
 void uevents_free(struct uevents *uevents);
 /* Treats @data as a message of the kernel. */
 void uevents_inject(struct uevents *uevents, const char *data, size_t length);
