@@ -8,6 +8,7 @@
 #include "agent/config.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,21 +28,28 @@ struct key {
 	const char *environment; /* variable, or NULL */
 	enum value_kind kind;
 	size_t offset;
-	const char *initial;   /* the default, in the form of the kernel command line */
+	const char *initial;	  /* the default, in the form of the kernel command line */
 	const char *const *words; /* of VALUE_WORD */
 };
 
 static const char *const rest_api_words[] = {"all", "attestation", "resource", NULL};
-static const char *const procs_words[] = {"none", "attestation-agent", "confidential-data-hub", "api-server-rest", NULL};
+static const char *const procs_words[] = {"none", "attestation-agent", "confidential-data-hub",
+					  "api-server-rest", NULL};
 static const char *const no_v1_words[] = {"", "all", NULL};
 
 #define AT(member) offsetof(struct config, member)
-#define AGENT(name, kind, initial) {"agent." #name, #name, NULL, kind, AT(name), initial, NULL}
-#define MEM_AGENT(name, kind, initial)                                                                               \
-	{"agent.mem_agent_" #name, "mem_agent_" #name, NULL, kind, AT(mem_agent.name), initial, NULL}
+#define AGENT(name, kind, initial)                                                                           \
+	{                                                                                                    \
+		"agent." #name, #name, NULL, kind, AT(name), initial, NULL                                   \
+	}
+#define MEM_AGENT(name, kind, initial)                                                                       \
+	{                                                                                                    \
+		"agent.mem_agent_" #name, "mem_agent_" #name, NULL, kind, AT(mem_agent.name), initial, NULL  \
+	}
 
 static const struct key keys[] = {
-	{"agent.server_addr", "server_addr", "KATA_AGENT_SERVER_ADDR", VALUE_TEXT, AT(server_addr), "vsock://-1:1024", NULL},
+	{"agent.server_addr", "server_addr", "KATA_AGENT_SERVER_ADDR", VALUE_TEXT, AT(server_addr),
+	 "vsock://-1:1024", NULL},
 	{"agent.log", "log_level", "KATA_AGENT_LOG_LEVEL", VALUE_LOG_LEVEL, AT(log_level), "info", NULL},
 	{"agent.trace", "tracing", "KATA_AGENT_TRACING", VALUE_SWITCH, AT(trace), "false", NULL},
 	{"agent.devmode", "dev_mode", NULL, VALUE_FLAG, AT(devmode), "false", NULL},
@@ -56,16 +64,16 @@ static const struct key keys[] = {
 	AGENT(cdi_timeout, VALUE_SECONDS, "100"),
 	AGENT(launch_process_timeout, VALUE_SECONDS, "6"),
 	AGENT(visible_cdi_devices, VALUE_SWITCH, "false"),
-	{"systemd.unified_cgroup_hierarchy", "unified_cgroup_hierarchy", NULL, VALUE_SWITCH, AT(unified_cgroup_hierarchy),
-	 "false", NULL},
+	{"systemd.unified_cgroup_hierarchy", "unified_cgroup_hierarchy", NULL, VALUE_SWITCH,
+	 AT(unified_cgroup_hierarchy), "false", NULL},
 	{"cgroup_no_v1", NULL, NULL, VALUE_WORD, AT(cgroup_no_v1), "", no_v1_words},
 	AGENT(cgroup_driver, VALUE_CGROUP_DRIVER, "auto"),
 	AGENT(https_proxy, VALUE_URL, ""),
 	AGENT(no_proxy, VALUE_TEXT, ""),
-	{"agent.guest_components_rest_api", "guest_components_rest_api", NULL, VALUE_WORD, AT(guest_components_rest_api),
-	 "resource", rest_api_words},
-	{"agent.guest_components_procs", "guest_components_procs", NULL, VALUE_WORD, AT(guest_components_procs),
-	 "api-server-rest", procs_words},
+	{"agent.guest_components_rest_api", "guest_components_rest_api", NULL, VALUE_WORD,
+	 AT(guest_components_rest_api), "resource", rest_api_words},
+	{"agent.guest_components_procs", "guest_components_procs", NULL, VALUE_WORD,
+	 AT(guest_components_procs), "api-server-rest", procs_words},
 	AGENT(secure_storage_integrity, VALUE_SWITCH, "true"),
 	{NULL, "policy_file", "KATA_AGENT_POLICY_FILE", VALUE_TEXT, AT(policy_file), "", NULL},
 	MEM_AGENT(enable, VALUE_SWITCH, "false"),
@@ -87,7 +95,8 @@ static const struct key keys[] = {
 };
 _Static_assert(array_length(keys) <= CONFIG_KEYS_MAX, "struct config has too few sources");
 
-static const char *const source_names[] = {"default", "kernel command line", "configuration file", "environment"};
+static const char *const source_names[] = {"default", "kernel command line", "configuration file",
+					   "environment"};
 
 static void note(struct config *config, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
@@ -118,11 +127,13 @@ static void set(struct config *config, const struct key *key, const char *value,
 		config->sources[key - keys] = (uint8_t)source;
 		return;
 	}
-	const char *name = source == CONFIG_CMDLINE ? key->cmdline : source == CONFIG_FILE ? key->toml : key->environment;
+	const char *name = source == CONFIG_CMDLINE ? key->cmdline
+			   : source == CONFIG_FILE  ? key->toml
+						    : key->environment;
 	char current[VALUE_SHOWN];
 	value_format(key->kind, member, current, sizeof(current));
-	note(config, "%s: \"%.*s\" of the %s is not used: %s; it stays %s", name, VALUE_SHOWN, value, source_names[source],
-	     why, *current ? current : "\"\"");
+	note(config, "%s: \"%.*s\" of the %s is not used: %s; it stays %s", name, VALUE_SHOWN, value,
+	     source_names[source], why, *current ? current : "\"\"");
 }
 
 int config_init(struct config *config)
@@ -150,7 +161,8 @@ void config_deinit(struct config *config)
 static const struct key *find_cmdline(const char *name, size_t length)
 {
 	for (size_t i = 0; i < array_length(keys); i++)
-		if (keys[i].cmdline && strlen(keys[i].cmdline) == length && !memcmp(keys[i].cmdline, name, length))
+		if (keys[i].cmdline && strlen(keys[i].cmdline) == length &&
+		    !memcmp(keys[i].cmdline, name, length))
 			return &keys[i];
 	return NULL;
 }
@@ -167,8 +179,8 @@ static void apply_token(struct config *config, const char *token)
 			note(config, "agent.config_file names no file");
 	} else if (!key) {
 		if (str_starts_with(token, "agent."))
-			note(config, "%.*s on the kernel command line is no key of this agent", (int)(length < 100 ? length : 100),
-			     token);
+			note(config, "%.*s on the kernel command line is no key of this agent",
+			     (int)(length < 100 ? length : 100), token);
 	} else if (!equals && (key->kind == VALUE_FLAG || key->offset == AT(trace))) {
 		set(config, key, "true", CONFIG_CMDLINE);
 	} else if (!equals) {
@@ -235,7 +247,8 @@ static void apply_member(struct config *config, const char *name, const struct t
 		}
 		break;
 	case TOML_ARRAY:
-		if (key->kind == VALUE_SECONDS && value->count == 2 && value->items[0].value.type == TOML_INTEGER) {
+		if (key->kind == VALUE_SECONDS && value->count == 2 &&
+		    value->items[0].value.type == TOML_INTEGER) {
 			snprintf(text, sizeof(text), "%lld", (long long)value->items[0].value.integer);
 			given = text;
 		}
@@ -313,8 +326,8 @@ char *config_describe(const struct config *config)
 	char text[VALUE_SHOWN];
 	for (size_t i = 0; i < array_length(keys); i++) {
 		value_format(keys[i].kind, (const char *)config + keys[i].offset, text, sizeof(text));
-		buf_printf(&out, "%-48s %-24s (%s)\n", keys[i].cmdline ? keys[i].cmdline : keys[i].toml, *text ? text : "\"\"",
-			   source_names[config->sources[i]]);
+		buf_printf(&out, "%-48s %-24s (%s)\n", keys[i].cmdline ? keys[i].cmdline : keys[i].toml,
+			   *text ? text : "\"\"", source_names[config->sources[i]]);
 	}
 	if (*config->config_file)
 		buf_printf(&out, "%-48s %s\n", "agent.config_file", config->config_file);

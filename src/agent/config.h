@@ -35,11 +35,11 @@ struct config {
 	bool trace;
 	bool devmode;
 	bool debug_console;
-	uint32_t debug_console_vport; /* 0: the serial console */
-	uint32_t log_vport;	      /* 0: stdout */
+	uint32_t debug_console_vport;  /* 0: the serial console */
+	uint32_t log_vport;	       /* 0: stdout */
 	uint32_t passfd_listener_port; /* 0: off */
-	uint32_t container_pipe_size; /* bytes; 0: the kernel's default */
-	uint64_t hotplug_timeout;     /* seconds, as the following */
+	uint32_t container_pipe_size;  /* bytes; 0: the kernel's default */
+	uint64_t hotplug_timeout;      /* seconds, as the following */
 	uint64_t cdh_api_timeout;
 	uint64_t image_pull_timeout;
 	uint64_t cdi_timeout;
@@ -73,8 +73,8 @@ struct config {
 		uint64_t compact_force_times;
 	} mem_agent;
 
-	const char *config_file; /* that was read, or "" */
-	uint8_t sources[CONFIG_KEYS_MAX]; /* enum config_source of each key, in the table's order */
+	const char *config_file;	     /* that was read, or "" */
+	uint8_t sources[CONFIG_KEYS_MAX];    /* enum config_source of each key, in the table's order */
 	const char *notes[CONFIG_NOTES_MAX]; /* what was wrong, a sentence each */
 	size_t n_notes;
 };

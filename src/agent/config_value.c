@@ -16,8 +16,12 @@ static const char *const driver_words[] = {[CGROUP_PIN_AUTO] = "auto",
 					   [CGROUP_PIN_CGROUPFS] = "cgroupfs",
 					   [CGROUP_PIN_SYSTEMD] = "systemd",
 					   NULL};
-static const char *const level_words[] = {[LOG_CRITICAL] = "critical", [LOG_ERROR] = "error", [LOG_WARNING] = "warn",
-					  [LOG_INFO] = "info",	       [LOG_DEBUG] = "debug", [LOG_TRACE] = "trace",
+static const char *const level_words[] = {[LOG_CRITICAL] = "critical",
+					  [LOG_ERROR] = "error",
+					  [LOG_WARNING] = "warn",
+					  [LOG_INFO] = "info",
+					  [LOG_DEBUG] = "debug",
+					  [LOG_TRACE] = "trace",
 					  NULL};
 
 static int refuse(const char **why, const char *text)
@@ -79,8 +83,8 @@ static int keep_text(const char *text, struct arena *arena, void *member, const 
 	return 0;
 }
 
-int value_parse(enum value_kind kind, const char *text, const char *const *words, struct arena *arena, void *member,
-		const char **why)
+int value_parse(enum value_kind kind, const char *text, const char *const *words, struct arena *arena,
+		void *member, const char **why)
 {
 	uint64_t number = 0;
 	int r, word;

@@ -27,8 +27,8 @@ enum value_kind {
 
 /* Writes to @member, whose type @kind says; text is copied to @arena. 0, or -EINVAL with *@why a static phrase and
  * @member as it was. @words ends with NULL. */
-int value_parse(enum value_kind kind, const char *text, const char *const *words, struct arena *arena, void *member,
-		const char **why);
+int value_parse(enum value_kind kind, const char *text, const char *const *words, struct arena *arena,
+		void *member, const char **why);
 /* The value as people write it, cut to @size. */
 void value_format(enum value_kind kind, const void *member, char *out, size_t size);
 /* What a configuration file holds for the kind: a string; true or false (else: a number). */
