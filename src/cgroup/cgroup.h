@@ -39,7 +39,8 @@ bool cgroup_host_has(const struct cgroup_host *host, const char *controller);
 /* /run/systemd/system exists and the system bus or systemd's private socket accepts a connection. */
 bool cgroup_systemd_running(void);
 
-/* Form of a path as hosts send it: exactly two ':' (systemd) or not (cgroupfs). */
+/* Form of a path as hosts send it: systemd's has exactly two ':' and parts that systemd would take (the first one empty
+ * or a slice); whatever else has colons is a path with other separators, as the hosts see it too. */
 bool cgroup_path_is_systemd(const char *path);
 
 /*
@@ -71,8 +72,8 @@ struct cgroup_u64 {
 
 struct cgroup_device_rule {
 	bool allow;
-	char type;	/* 'a', 'b', 'c' */
-	int64_t major;	/* negative: any */
+	char type;     /* 'a', 'b', 'c' */
+	int64_t major; /* negative: any */
 	int64_t minor;
 	char access[4]; /* subset of "rwm"; "" is all */
 };
@@ -98,7 +99,8 @@ struct cgroup_text {
 /* The runtime-spec's linux.resources, in plain C. All pointers are borrowed. */
 struct cgroup_resources {
 	struct {
-		struct cgroup_i64 limit, reservation, swap, kernel, kernel_tcp; /* bytes; swap is memory+swap */
+		struct cgroup_i64 limit, reservation, swap, kernel,
+			kernel_tcp; /* bytes; swap is memory+swap */
 		struct cgroup_u64 swappiness;
 		bool disable_oom_killer;
 		bool check_before_update;
@@ -140,8 +142,8 @@ struct cgroup;
  * Names, makes nothing. @path is what the host sent; @id the container's. NULL with @e set. @host is borrowed.
  * `rootless`: a missing permission to create or limit is not an error.
  */
-struct cgroup *cgroup_new(const struct cgroup_host *host, enum cgroup_driver driver, const char *path, const char *id,
-			  bool rootless, struct error *e);
+struct cgroup *cgroup_new(const struct cgroup_host *host, enum cgroup_driver driver, const char *path,
+			  const char *id, bool rootless, struct error *e);
 void cgroup_free(struct cgroup *cg);
 /* The effective path ("slice/prefix/name", or the unit's path for systemd), for the log and for state files. */
 const char *cgroup_path(const struct cgroup *cg);
@@ -223,7 +225,8 @@ struct cgroup_stats {
 	} pids;
 	struct {
 		bool present;
-		struct cgroup_io_table service_bytes, serviced, queued, service_time, wait_time, merged, time, sectors;
+		struct cgroup_io_table service_bytes, serviced, queued, service_time, wait_time, merged, time,
+			sectors;
 	} io;
 	struct cgroup_hugepage_stats *hugepages;
 	size_t n_hugepages;
@@ -237,8 +240,8 @@ struct cgroup_oom;
 /* Calls @fn from @loop with the number of new kills, for each increase of the counter and never else; also looks once
  * more in cgroup_oom_check() (call it when the init process ended, before its status is told). NULL with @e set where
  * the machine cannot watch. The cgroup outlives the watch. */
-struct cgroup_oom *cgroup_oom_watch(struct cgroup *cg, struct loop *loop, void (*fn)(uint64_t kills, void *data),
-				    void *data, struct error *e);
+struct cgroup_oom *cgroup_oom_watch(struct cgroup *cg, struct loop *loop,
+				    void (*fn)(uint64_t kills, void *data), void *data, struct error *e);
 void cgroup_oom_check(struct cgroup_oom *watch);
 void cgroup_oom_free(struct cgroup_oom *watch);
 

@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One cgroup: its names, and the way of each operation to the driver and the version that it is for.
+ *
+ * With cgroupfs the directories are ours: made here, in every mounted hierarchy (v1 ones, named ones, and in the hybrid
+ * layout the v2 one too). With systemd they are systemd's, who makes them when the scope starts; below them, and for
+ * limits that it has no property for, the same code works on the same files.
+ */
+#include "cgroup/internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/path.h"
+#include "base/str.h"
+
+/* What statistics read, and what a payload that manages cgroups by itself finds there today. */
+static const uint32_t always_enabled = 1u << CONTROLLER_CPU | 1u << CONTROLLER_CPUSET | 1u << CONTROLLER_IO |
+				       1u << CONTROLLER_MEMORY | 1u << CONTROLLER_PIDS |
+				       1u << CONTROLLER_HUGETLB;
+
+static int make_dirs(struct cgroup *cg)
+{
+	size_t n = cg->host->count;
+
+	cg->dirs = calloc(n ? n : 1, sizeof(*cg->dirs));
+	if (!cg->dirs)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++) {
+		if (asprintf(&cg->dirs[i], "%s/%s", cg->host->hierarchies[i].mount, cg->path) < 0) {
+			cg->dirs[i] = NULL;
+			return -ENOMEM;
+		}
+	}
+	return 0;
+}
+
+struct cgroup *cgroup_new(const struct cgroup_host *host, enum cgroup_driver driver, const char *path,
+			  const char *id, bool rootless, struct error *e)
+{
+	struct cgroup *cg = calloc(1, sizeof(*cg));
+	int r = 0;
+
+	if (!cg || !(cg->id = strdup(str_or_empty(id)))) {
+		free(cg);
+		error_errno(e, ENOMEM, "cgroup");
+		return NULL;
+	}
+	cg->host = host;
+	cg->driver = driver;
+	cg->rootless = rootless;
+	if (driver == CGROUP_SYSTEMD)
+		r = systemd_parse(str_or_empty(path), id, &cg->slice, &cg->unit, &cg->path, e);
+	else if (!(cg->path = cgroup_path_translate(path, id, e)))
+		r = -EINVAL;
+	if (r == 0 && make_dirs(cg) < 0)
+		r = error_errno(e, ENOMEM, "cgroup");
+	if (r < 0) {
+		cgroup_free(cg);
+		return NULL;
+	}
+	return cg;
+}
+
+void cgroup_free(struct cgroup *cg)
+{
+	if (!cg)
+		return;
+	for (size_t i = 0; cg->dirs && i < cg->host->count; i++)
+		free(cg->dirs[i]);
+	free(cg->dirs);
+	free(cg->slice);
+	free(cg->unit);
+	free(cg->path);
+	free(cg->id);
+	free(cg);
+}
+
+const char *cgroup_path(const struct cgroup *cg)
+{
+	return cg->path;
+}
+
+enum cgroup_driver cgroup_driver_of(const struct cgroup *cg)
+{
+	return cg->driver;
+}
+
+const char *cgroup_directory(const struct cgroup *cg, const char *controller)
+{
+	int c = controller ? controller_find(controller, strlen(controller)) : -1;
+
+	if (!controller) {
+		int v2 = host_v2(cg->host);
+
+		return v2 >= 0 ? cg->dirs[v2] : NULL;
+	}
+	for (size_t i = 0; i < cg->host->count; i++) {
+		const struct hierarchy *h = &cg->host->hierarchies[i];
+
+		if (c >= 0 ? !!(h->controllers & (1u << c)) : !h->v2 && strcmp(h->super, controller) == 0)
+			return cg->dirs[i];
+	}
+	return NULL;
+}
+
+/* Undoes what a failed create made, without a word: the error that matters is there already. */
+static void unmake(struct cgroup *cg, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		tree_remove(cg, (int)i);
+		tree_remove_parents(cg, (int)i);
+	}
+}
+
+int cgroup_create(struct cgroup *cg, const struct cgroup_resources *resources, struct error *e)
+{
+	uint32_t enable = always_enabled | (resources ? resources_controllers(resources) : 0);
+	int r = resources ? resources_check(cg->host, resources, e) : 0;
+
+	if (r < 0 || cg->driver == CGROUP_SYSTEMD)
+		return r;
+	if (tree_populated(cg)) {
+		cg->foreign = true;
+		return error_set(e, STATUS_FAILED_PRECONDITION, EBUSY,
+				 "cgroup \"%s\" exists and has processes", cg->path);
+	}
+	for (size_t i = 0; i < cg->host->count; i++) {
+		const struct hierarchy *h = &cg->host->hierarchies[i];
+		bool made;
+
+		r = tree_make(cg, (int)i, enable, &made, e);
+		if (r == 0 && !h->v2 && (h->controllers & 1u << CONTROLLER_CPUSET))
+			r = cpuset_fill(cg, (int)i, e);
+		if (r < 0) {
+			unmake(cg, i + 1);
+			return r;
+		}
+	}
+	return 0;
+}
+
+int cgroup_set(struct cgroup *cg, const struct cgroup_resources *resources, struct error *e)
+{
+	int v2 = host_v2(cg->host);
+	int r = resources_check(cg->host, resources, e);
+
+	/* systemd gets what it has properties for first: else it would reset the files at its next reload. */
+	if (r == 0 && cg->driver == CGROUP_SYSTEMD)
+		r = systemd_set(cg, resources, e);
+	if (r == 0 && v2 >= 0 && cg->driver == CGROUP_CGROUPFS)
+		tree_enable(cg, v2, resources_controllers(resources));
+	if (r == 0)
+		r = v1_set(cg, resources, e);
+	if (r == 0)
+		r = v2_set(cg, resources, e);
+	return r;
+}
+
+/* --- joining ------------------------------------------------------------------------------------------------ */
+
+static void pause_ms(long ms)
+{
+	struct timespec ts = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+
+	nanosleep(&ts, NULL);
+}
+
+/* EINVAL comes from v1 for a task that is not fully born (real-time group scheduling): it passes. */
+static int join(const struct cgroup *cg, int dirfd, pid_t pid)
+{
+	char text[24];
+	int r;
+
+	snprintf(text, sizeof(text), "%d", (int)pid);
+	for (int tries = 0;; tries++) {
+		r = file_write(dirfd, "cgroup.procs", text);
+		if (r != -EINVAL || tries == 4)
+			break;
+		pause_ms(5);
+	}
+	return cg->rootless && (r == -EACCES || r == -EPERM || r == -EROFS || r == -ENOENT) ? 0 : r;
+}
+
+static int attach_error(const struct cgroup *cg, int index, pid_t pid, int r, struct error *e)
+{
+	return error_errno(e, -r, "move process %d to cgroup \"%s\" in \"%s\"", (int)pid, cg->path,
+			   cg->host->hierarchies[index].mount);
+}
+
+static int attach_all(struct cgroup *cg, pid_t pid, struct error *e)
+{
+	for (size_t i = 0; i < cg->host->count; i++) {
+		_cleanup_dir_of_cgroup_ struct cgroup_dir dir;
+		int r = cgroup_dir_open(cg, (int)i, &dir);
+
+		/* systemd on v1 has its units in some of the hierarchies only. */
+		if (r == -ENOENT && (cg->rootless || cg->driver == CGROUP_SYSTEMD))
+			continue;
+		if (r == 0)
+			r = join(cg, dir.fd, pid);
+		if (r < 0)
+			return attach_error(cg, (int)i, pid, r, e);
+	}
+	return 0;
+}
+
+int cgroup_attach(struct cgroup *cg, pid_t pid, struct error *e)
+{
+	if (pid <= 1)
+		return error_set(e, STATUS_INTERNAL, EINVAL, "process %d cannot be moved to a cgroup",
+				 (int)pid);
+	if (cg->driver == CGROUP_SYSTEMD)
+		return systemd_start(cg, pid, e);
+	return attach_all(cg, pid, e);
+}
+
+/* The directory of @init in a hierarchy, if that is ours or below; -1 else. */
+static int open_init(const struct cgroup *cg, int index, pid_t init)
+{
+	_cleanup_free_ char *place = init > 1 ? cgroup_place_of(cg, index, init) : NULL;
+	_cleanup_fd_ int root = -1;
+
+	if (!place || !path_is_below(place, cg->path))
+		return -1;
+	root = open(cg->host->hierarchies[index].mount, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return root < 0 ? -1 : path_open(root, place, O_PATH | O_DIRECTORY, 0, PATH_BENEATH);
+}
+
+int cgroup_attach_exec(struct cgroup *cg, pid_t pid, pid_t init, struct error *e)
+{
+	if (pid <= 1)
+		return error_set(e, STATUS_INTERNAL, EINVAL, "process %d cannot be moved to a cgroup",
+				 (int)pid);
+	for (size_t i = 0; i < cg->host->count; i++) {
+		_cleanup_dir_of_cgroup_ struct cgroup_dir dir;
+		int r = cgroup_dir_open(cg, (int)i, &dir);
+
+		if (r == -ENOENT && (cg->rootless || cg->driver == CGROUP_SYSTEMD))
+			continue;
+		if (r == 0)
+			r = join(cg, dir.fd, pid);
+		if (r == -EBUSY || r == -EOPNOTSUPP) {
+			_cleanup_fd_ int fd = open_init(cg, (int)i, init);
+
+			r = fd < 0 ? r : join(cg, fd, pid);
+		}
+		if (r < 0)
+			return attach_error(cg, (int)i, pid, r, e);
+	}
+	return 0;
+}
+
+/* A process cannot be born in one hierarchy of several and be moved in the others: then it is moved in all. */
+static int clone_index(const struct cgroup *cg)
+{
+	return cg->host->layout == CGROUP_V2 ? host_v2(cg->host) : -1;
+}
+
+int cgroup_open(const struct cgroup *cg)
+{
+	_cleanup_dir_of_cgroup_ struct cgroup_dir dir = {.fd = -1};
+
+	if (cg->driver == CGROUP_SYSTEMD || cgroup_dir_open(cg, clone_index(cg), &dir) < 0)
+		return -1;
+	return fd_steal(&dir.fd);
+}
+
+int cgroup_open_exec(const struct cgroup *cg, pid_t init)
+{
+	_cleanup_dir_of_cgroup_ struct cgroup_dir dir = {.fd = -1};
+	_cleanup_free_ char *delegated = NULL;
+	int fd = -1;
+
+	if (cgroup_dir_open(cg, clone_index(cg), &dir) < 0)
+		return -1;
+	/* With controllers handed down, the directory takes no processes any more. */
+	delegated = knob_read(&dir, "cgroup.subtree_control");
+	if (!str_is_empty(delegated))
+		fd = open_init(cg, clone_index(cg), init);
+	return fd >= 0 ? fd : fd_steal(&dir.fd);
+}
+
+ssize_t cgroup_pids(const struct cgroup *cg, pid_t **pids, struct error *e)
+{
+	_cleanup_pids_ struct pid_list list = {.pids = NULL};
+	int r = tree_all_pids(cg, &list);
+
+	if (r < 0)
+		return error_errno(e, -r, "list the processes of cgroup \"%s\"", cg->path);
+	*pids = steal_pointer(list.pids);
+	return (ssize_t)list.count;
+}
