@@ -8,9 +8,9 @@
  * Two steps, because a seccomp filter without no_new_privs is installed between them, while CAP_SYS_ADMIN is still there:
  *
  *     credentials_switch()   bounding set, groups, gid, uid; all permitted capabilities kept and effective
- *     (seccomp_load() here, when no_new_privs is not asked for)
+ *     (seccomp_install() here, when no_new_privs is not asked for)
  *     credentials_drop()     capset, ambient
- *     (gate, startContainer hooks, and seccomp_load() here when no_new_privs is asked for)
+ *     (gate, startContainer hooks, and seccomp_install() here when no_new_privs is asked for)
  *
  * All calls are made by the child on itself; it has one thread.
  */

@@ -8,13 +8,14 @@
  * kernel drops on the way, are read before and set again inside.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/error.h"
 #include "proto/oci.pb-c.h"
 
 /* A name that the kernel takes: 1 to 15 bytes, no "/", ":" or blank, not "." or "..". */
-int netdevice_name_valid(const char *name);
+bool netdevice_name_valid(const char *name);
 
 /*
  * Moves @devices from the caller's network namespace into the one of descriptor @netns. Changes the calling process's

@@ -52,8 +52,8 @@ char *seccomp_process_state(const Grpc__LinuxSeccomp *in, pid_t pid, const char 
  * is done by a helper that shares the descriptor table and is not under the filter, so that the filter may trap any
  * call. 0 or -errno.
  */
-int seccomp_load(const struct seccomp_filter *filter, int listener, const char *process_state,
-		 struct error *e);
+int seccomp_install(const struct seccomp_filter *filter, int listener, const char *process_state,
+		    struct error *e);
 
 /* Words of the runtime-spec. -EINVAL/false when unknown. */
 bool seccomp_action_known(const char *action);

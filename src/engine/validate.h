@@ -30,8 +30,7 @@ struct validate_context {
 int spec_validate(const Grpc__Spec *spec, const struct validate_context *context, struct error *e);
 
 /* The same for a process alone (exec): everything in `process`. @prefix names it in errors ("process"). Its
- * capabilities, labels and terminal may be absent. @user_namespace: uid and gid are not checked against @spec's
- * mappings when @spec is NULL. */
+ * capabilities, labels and terminal may be absent. Ids are held against @spec's mappings; @spec NULL: they are not. */
 int process_validate(const Grpc__Process *process, const Grpc__Spec *spec, const char *prefix,
 		     struct error *e);
 
