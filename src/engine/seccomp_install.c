@@ -7,7 +7,7 @@
  * that shares our descriptor table and one page of memory. It learns the listener's number from that page (no system
  * call of ours is needed for it), sends it, and exits.
  */
-#include "engine/seccomp.h"
+#include "engine/seccomp_filter.h"
 
 #include <errno.h>
 #include <linux/seccomp.h>

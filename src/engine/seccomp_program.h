@@ -2,7 +2,7 @@
 #ifndef ENGINE_SECCOMP_PROGRAM_H
 #define ENGINE_SECCOMP_PROGRAM_H
 
-/* What seccomp.c compiles and seccomp_install.c installs. Nobody else includes this. */
+/* What seccomp_filter.c compiles and seccomp_install.c installs. Nobody else includes this. */
 
 #include <linux/filter.h>
 #include <stdbool.h>

@@ -19,7 +19,7 @@
 #include "engine/lsm.h"
 #include "engine/netdevice.h"
 #include "engine/scheduling.h"
-#include "engine/seccomp.h"
+#include "engine/seccomp_filter.h"
 #include "engine/sysctl.h"
 
 #ifndef CLONE_NEWTIME

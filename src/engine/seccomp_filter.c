@@ -10,7 +10,7 @@
  * unnamed with a bare SCMP_ACT_ERRNO, they fail with ENOSYS, as on a kernel without them, so that C libraries fall back
  * to what the profile allows.
  */
-#include "engine/seccomp.h"
+#include "engine/seccomp_filter.h"
 
 #include <errno.h>
 #include <linux/audit.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef ENGINE_FEATURES_H
-#define ENGINE_FEATURES_H
+#ifndef ENGINE_OCI_FEATURES_H
+#define ENGINE_OCI_FEATURES_H
 
 /* What the engine can do, as the runtime-spec's `features` object (features-linux.md). */
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef ENGINE_SECCOMP_H
-#define ENGINE_SECCOMP_H
+#ifndef ENGINE_SECCOMP_FILTER_H
+#define ENGINE_SECCOMP_FILTER_H
 
 /*
  * Seccomp: a profile becomes a BPF program in the parent, and is installed by the child with one seccomp(2).

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The `features` object: lists of words, each taken from where the engine itself takes it, as far as there is such a
  * place. */
-#include "engine/features.h"
+#include "engine/oci_features.h"
 
 #include <errno.h>
 #include <stddef.h>
@@ -12,7 +12,7 @@
 #include "engine/lsm.h"
 #include "engine/oci_state.h"
 #include "engine/rdt.h"
-#include "engine/seccomp.h"
+#include "engine/seccomp_filter.h"
 
 static const char *const hook_names[] = {"prestart",	   "createRuntime", "createContainer",
 					 "startContainer", "poststart",	    "poststop"};
