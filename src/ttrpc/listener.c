@@ -46,9 +46,13 @@ static void on_connection(struct loop_fd *source, uint32_t events)
 
 		if (r == -EAGAIN)
 			return;
+		if (r == 0)
+			listener->failing = false;
 		if (r == 0 || r == -EINTR || r == -ECONNABORTED)
 			continue;
-		log_warning("ttrpc", "cannot accept a connection", "error", error_name(-r));
+		if (!listener->failing)
+			log_warning("ttrpc", "cannot accept a connection", "error", error_name(-r));
+		listener->failing = true;
 		loop_fd_modify(source, 0);
 		loop_timer_set(listener->server->loop, &listener->pause, PAUSE_MS, on_pause_end);
 		return;

@@ -14,7 +14,8 @@ struct listener {
 	struct list link; /* of server->listeners */
 	struct loop_fd source;
 	struct loop_timer pause;
-	char *path; /* of a socket file that is ours; NULL: none */
+	bool failing; /* accept() failed last time, which has been logged */
+	char *path;   /* of a socket file that is ours; NULL: none */
 	dev_t device;
 	ino_t inode;
 };

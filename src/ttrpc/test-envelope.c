@@ -131,8 +131,8 @@ static void test_request_last_byte_is_a_string(void **state)
 
 static void test_request_unknown_fields(void **state)
 {
-	/* 6 varint, 7 fixed64, 8 bytes, 9 fixed32, 10 group with a nested group and all wire types in it; then known
-	 * numbers with other wire types; then what counts. */
+	/* 6 varint, 7 fixed64, 8 bytes, 9 fixed32, 10 group with a nested group and all wire types in it;
+	 * then known numbers with other wire types; then what counts. */
 	struct decoded d = decode("30ffffffffffffffffff01 39 0102030405060708 4203 616263 4d 01020304"
 				  "53 08 01 11 0102030405060708 1a 02 ffff 25 01020304 5b 0a00 5c 54"
 				  "0801 25 01020304 13 14"
@@ -160,28 +160,28 @@ static void test_request_timeouts(void **state)
 
 static void test_request_invalid(void **state)
 {
-	expect_invalid("0a");			      /* no length */
-	expect_invalid("0a02 61");		      /* too short */
-	expect_invalid("0affffffffffffffffff01");     /* length 2^64-1 */
-	expect_invalid("0affffffffffffffffff02");     /* more than 64 bits */
-	expect_invalid("20ffffffffffffffffffff01");   /* eleven bytes */
-	expect_invalid("02 00");		      /* field number 0 */
-	expect_invalid("0e");			      /* wire type 6 */
-	expect_invalid("0f");			      /* wire type 7 */
-	expect_invalid("0c");			      /* end of no group */
-	expect_invalid("53 5c");		      /* end of another group */
-	expect_invalid("53 08 01");		      /* group without end */
-	expect_invalid("39 01020304");		      /* fixed64 too short */
-	expect_invalid("3d 010203");		      /* fixed32 too short */
-	expect_invalid("8080808080 01");	      /* tag above 32 bits */
-	expect_invalid("0a01ff");		      /* service: not UTF-8 */
-	expect_invalid("0a03eda080");		      /* service: a surrogate */
-	expect_invalid("1202c080");		      /* method: over-long */
-	expect_invalid("0a0100");		      /* service: a NUL */
-	expect_invalid("2a03 0a01ff");		      /* metadata key: not UTF-8 */
-	expect_invalid("2a03 1201ff");		      /* metadata value: not UTF-8 */
-	expect_invalid("2a02 0a05");		      /* metadata: string leaves its entry */
-	expect_invalid("0a016112016208");	      /* ends within a field */
+	expect_invalid("0a");			    /* no length */
+	expect_invalid("0a02 61");		    /* too short */
+	expect_invalid("0affffffffffffffffff01");   /* length 2^64-1 */
+	expect_invalid("0affffffffffffffffff02");   /* more than 64 bits */
+	expect_invalid("20ffffffffffffffffffff01"); /* eleven bytes */
+	expect_invalid("02 00");		    /* field number 0 */
+	expect_invalid("0e");			    /* wire type 6 */
+	expect_invalid("0f");			    /* wire type 7 */
+	expect_invalid("0c");			    /* end of no group */
+	expect_invalid("53 5c");		    /* end of another group */
+	expect_invalid("53 08 01");		    /* group without end */
+	expect_invalid("39 01020304");		    /* fixed64 too short */
+	expect_invalid("3d 010203");		    /* fixed32 too short */
+	expect_invalid("8080808080 01");	    /* tag above 32 bits */
+	expect_invalid("0a01ff");		    /* service: not UTF-8 */
+	expect_invalid("0a03eda080");		    /* service: a surrogate */
+	expect_invalid("1202c080");		    /* method: over-long */
+	expect_invalid("0a0100");		    /* service: a NUL */
+	expect_invalid("2a03 0a01ff");		    /* metadata key: not UTF-8 */
+	expect_invalid("2a03 1201ff");		    /* metadata value: not UTF-8 */
+	expect_invalid("2a02 0a05");		    /* metadata: string leaves its entry */
+	expect_invalid("0a016112016208");	    /* ends within a field */
 }
 
 static void test_request_group_depth(void **state)
@@ -221,8 +221,9 @@ static void test_request_metadata_bound(void **state)
 static void test_request_every_truncation(void **state)
 {
 	uint8_t bytes[128];
-	size_t length = hex_decode("0a0361626312036465661a0367686920ffffffffffffffffff012a060a016b12017653080154",
-				   bytes, sizeof(bytes));
+	size_t length =
+		hex_decode("0a0361626312036465661a0367686920ffffffffffffffffff012a060a016b12017653080154",
+			   bytes, sizeof(bytes));
 	size_t valid = 0;
 
 	/* A prefix is a message exactly where a field ends. */
@@ -295,8 +296,7 @@ static void test_answer_encode(void **state)
 				   "496e697450726f636573734e6f74466f756e64",
 				   want, sizeof(want));
 
-	assert_int_equal(length,
-			 envelope_encode_error(got, 5, STATUS_NOT_FOUND, "InitProcessNotFound"));
+	assert_int_equal(length, envelope_encode_error(got, 5, STATUS_NOT_FOUND, "InitProcessNotFound"));
 	assert_memory_equal(want, got, length);
 	expect_ok_head(3, 0, "00000002 00000003 02 00 0a00");
 	expect_ok_head(1, 2, "00000006 00000001 02 00 0a00 1202");
@@ -311,7 +311,8 @@ static void test_error_text_is_made_valid(void **state)
 	char text[ERROR_TEXT_MAX * 2];
 	size_t length = envelope_encode_error(frame, 1, STATUS_INTERNAL, "bad \xff byte");
 
-	assert_int_equal(0, envelope_decode_response(frame + FRAME_HEADER, length - FRAME_HEADER, &reply, NULL));
+	assert_int_equal(0,
+			 envelope_decode_response(frame + FRAME_HEADER, length - FRAME_HEADER, &reply, NULL));
 	assert_string_equal("bad \xef\xbf\xbd byte", reply.status.text);
 
 	memset(text, 'x', sizeof(text));
@@ -319,7 +320,8 @@ static void test_error_text_is_made_valid(void **state)
 	length = envelope_encode_error(frame, 1, STATUS_INTERNAL, text);
 	assert_in_range(length, ERROR_TEXT_MAX, ENVELOPE_ERROR_MAX);
 	reply = (struct ttrpc_reply){0};
-	assert_int_equal(0, envelope_decode_response(frame + FRAME_HEADER, length - FRAME_HEADER, &reply, NULL));
+	assert_int_equal(0,
+			 envelope_decode_response(frame + FRAME_HEADER, length - FRAME_HEADER, &reply, NULL));
 	assert_int_equal(ERROR_TEXT_MAX - 1, strlen(reply.status.text));
 }
 

@@ -213,8 +213,8 @@ size_t request_make(uint8_t *out, size_t size, uint32_t stream, const char *serv
 	struct envelope_request request;
 	size_t total;
 
-	assert_int_equal(0,
-			 envelope_encode_request(&request, stream, service, method, length, timeout_ns, NULL));
+	assert_int_equal(
+		0, envelope_encode_request(&request, stream, service, method, length, timeout_ns, NULL));
 	total = request.prefix_length + length + request.suffix_length;
 	assert_in_range(total, 0, size);
 	memcpy(out, request.prefix, request.prefix_length);

@@ -3,8 +3,8 @@
 #define TTRPC_TEST_PEER_H
 
 /*
- * For the tests: a server with a few services, and the other end of one of its connections as a bare socket, so that a
- * test says byte by byte what a peer sends and what it gets. All in one process, on one loop.
+ * For the tests: a server with a few services, and the other end of one of its connections as a bare socket,
+ * so that a test says byte by byte what a peer sends and what it gets. All in one process, on one loop.
  *
  * Health "grpc.Health": Check answers 08 01.
  * "test.Service":

@@ -91,7 +91,8 @@ static void test_stream_flags_are_ignored(void **state)
 	struct fixture *f = *state;
 
 	peer_send_hex(f, f->fd, "00000014 00000001 01 01" CHECK "00000014 00000003 01 02" CHECK);
-	peer_expect_hex(f, f->fd, "00000006 00000001 02 00 0a00 12020801 00000006 00000003 02 00 0a00 12020801");
+	peer_expect_hex(f, f->fd,
+			"00000006 00000001 02 00 0a00 12020801 00000006 00000003 02 00 0a00 12020801");
 }
 
 static void test_data_frames(void **state)
@@ -111,8 +112,9 @@ static void test_other_types_are_ignored(void **state)
 {
 	struct fixture *f = *state;
 
-	peer_send_hex(f, f->fd, "00000002 00000001 02 00 0a00 00000000 00000001 00 00"
-				"00000001 00000001 04 00 00 00000000 00000001 ff ff");
+	peer_send_hex(f, f->fd,
+		      "00000002 00000001 02 00 0a00 00000000 00000001 00 00"
+		      "00000001 00000001 04 00 00 00000000 00000001 ff ff");
 	peer_expect_silence(f, f->fd);
 	peer_expect_alive(f, f->fd);
 }
@@ -169,7 +171,8 @@ static void test_largest_in(void **state)
 	uint8_t head[FRAME_HEADER];
 
 	memset(payload, 'p', length);
-	total = request_make(frame, TTRPC_MESSAGE_MAX + FRAME_HEADER, 1, "test.Service", "Echo", payload, length, 0);
+	total = request_make(frame, TTRPC_MESSAGE_MAX + FRAME_HEADER, 1, "test.Service", "Echo", payload,
+			     length, 0);
 	assert_int_equal(TTRPC_MESSAGE_MAX + FRAME_HEADER, total);
 	peer_send(f, f->fd, frame, total);
 	peer_receive(f, f->fd, head, sizeof(head));
@@ -206,7 +209,8 @@ static void test_fragments_at_each_offset(void **state)
 	uint8_t frames[256];
 	size_t length = request_make(frames, sizeof(frames), 1, "test.Service", "Echo", "one", 3, 0);
 
-	length += request_make(frames + length, sizeof(frames) - length, 3, "test.Service", "Echo", "two", 3, 1);
+	length += request_make(frames + length, sizeof(frames) - length, 3, "test.Service", "Echo", "two", 3,
+			       1);
 	for (size_t cut = 0; cut <= length; cut++) {
 		peer_send(f, f->fd, frames, cut);
 		fixture_settle(f);
@@ -239,8 +243,8 @@ static void test_many_frames_in_one_write(void **state)
 	/* More than a round takes, so that the rest waits in the connection. */
 	for (unsigned i = 0; i < 300; i++) {
 		snprintf(payload, sizeof(payload), "call %u", i);
-		length += request_make(frames + length, sizeof(frames) - length, 2 * i + 1, "test.Service", "Echo",
-				       payload, strlen(payload), 0);
+		length += request_make(frames + length, sizeof(frames) - length, 2 * i + 1, "test.Service",
+				       "Echo", payload, strlen(payload), 0);
 	}
 	peer_send(f, f->fd, frames, length);
 	for (unsigned i = 0; i < 300; i++) {
@@ -256,8 +260,8 @@ static void test_answers_of_one_read_leave_together(void **state)
 	size_t length = 0;
 
 	for (unsigned i = 0; i < 10; i++)
-		length += request_make(frames + length, sizeof(frames) - length, 2 * i + 1, "test.Service", "Echo",
-				       "x", 1, 0);
+		length += request_make(frames + length, sizeof(frames) - length, 2 * i + 1, "test.Service",
+				       "Echo", "x", 1, 0);
 	/* Packets keep the server's writes apart. */
 	int pair[2];
 	assert_int_equal(0, socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair));
