@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The machines of the plays, and the images that they boot. Everything fetched or made lies in BUILD/vm."""
+import os
+import shutil
+import subprocess
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+TOP = os.path.dirname(os.path.dirname(HERE))
+
+# What Debian's cloud kernel has as modules and Kata's guest kernels have built in.
+MODULES = ['virtio_pci', 'virtio_blk', 'vsock_loopback', 'vmw_vsock_virtio_transport', 'overlay', '+virtio_net',
+           '+loop', '+dummy']
+
+V2 = 'systemd.unified_cgroup_hierarchy=1'
+
+# In the order in which they run.
+MACHINES = {
+    # No agent: busybox is PID 1, cgroup v2 is mounted. For programs that must not run on a person's machine.
+    'bare': dict(init='bare', append='quiet'),
+    # The agent is PID 1 of an initramfs, as in Kata's stock initrd.
+    'pid1-v2': dict(init='agent', append='quiet ' + V2),
+    'pid1-v1': dict(init='agent', append='quiet'),
+    # The agent is PID 1 on a disk, as in Kata's agent-init image: here pivot_root(2) works.
+    'pid1-disk': dict(init='agent', append='quiet ' + V2, disk=True),
+}
+
+
+def unavailable(build):
+    """Why there are no virtual machines here, or None."""
+    if not shutil.which('qemu-system-x86_64'):
+        return 'qemu-system-x86_64 is not installed'
+    if os.uname().machine != 'x86_64':
+        return 'the machines are made for x86_64'
+    done = subprocess.run([os.path.join(HERE, 'fetch-kernel'), os.path.join(build, 'vm/kernel')],
+                          capture_output=True, text=True)
+    if done.returncode:
+        return 'the kernel cannot be fetched: ' + ' '.join(done.stderr.split())
+    return None
+
+
+def programs(build):
+    """(file, place in the guest) of what was built."""
+    return [(path, place) for path, place in (
+        (os.path.join(build, 'src/ctl/kata-agent-ctl'), '/bin/kata-agent-ctl'),
+        (os.path.join(build, 'src/oci/kata-oci'), '/bin/kata-oci'),
+    ) if os.path.exists(path)]
+
+
+def libraries(paths):
+    """What dynamically linked programs need, each file once."""
+    found = set()
+    for path in paths:
+        done = subprocess.run(['ldd', path], capture_output=True, text=True)
+        for line in done.stdout.splitlines():
+            found.update(word for word in line.split() if word.startswith('/'))
+    return sorted(found)
+
+
+def mkguest(*args):
+    subprocess.run([os.path.join(TOP, 'tools/mkguest'), *args], check=True)
+
+
+def machine(name, build, plays):
+    """The image for a machine, and the arguments for Machine()."""
+    what = MACHINES[name]
+    base = os.path.join(build, 'vm')
+    kernel = os.path.join(base, 'kernel')
+    image = os.path.join(base, name + '.cpio')
+    common = ['--busybox', shutil.which('busybox'), '--bundle', '/bundle', '--file', HERE + '/lib:/plays/lib',
+              '--file', HERE + '/driver:/plays/driver',
+              '--file', HERE + '/modprobe:/sbin/modprobe']
+    for play in plays:
+        common += ['--file', '%s:/plays/%s' % (play.path, play.name)]
+    for path, place in programs(build):
+        common += ['--file', path + ':' + place]
+    modules = ['--kernel', kernel]
+    for module in MODULES:
+        modules += ['--module', module]
+    arguments = dict(kernel=os.path.join(kernel, 'vmlinuz'), initrd=image, append=what['append'],
+                     memory=what.get('memory', '256'), smp=what.get('smp', '1'), extra=list(what.get('extra', [])))
+    agent = ['--agent', os.path.join(build, 'src/agent/kata-agent')]
+    before = ['--before', '/bin/sh /plays/driver &']
+    if what['init'] == 'bare':
+        tests = bare_tests(build)
+        for test in tests:
+            common += ['--file', '%s:/tests/%s' % (test, os.path.basename(test))]
+        for library in libraries(tests):
+            common += ['--file', library + ':' + library]
+        mkguest('-o', image, *common, *modules, '--file', HERE + '/bare-init:/sbin/init', *before)
+    elif what.get('disk'):
+        disk = os.path.join(base, name + '.ext4')
+        mkguest('-o', disk, '--size', '96', *common, *agent)
+        mkguest('-o', image, '--busybox', shutil.which('busybox'), *modules, '--init', '/bin/sh /sbin/to-disk',
+                '--file', HERE + '/to-disk:/sbin/to-disk')
+        arguments['extra'] += ['-drive', 'file=%s,format=raw,if=none,id=root,snapshot=on' % disk,
+                               '-device', 'virtio-blk-pci,drive=root']
+    else:
+        mkguest('-o', image, *common, *modules, *agent, *before)
+    return arguments
+
+
+def bare_tests(build):
+    """Unit tests that change the machine they run on, or need root."""
+    found = []
+    for name in ('cgroup/test-cgroup-live', 'guest/test-storage', 'guest/test-ownership', 'guest/test-uevent',
+                 'guest/test-mount', 'guest/test-system', 'guest/test-cpu-memory'):
+        path = os.path.join(build, 'src', name)
+        if os.path.exists(path):
+            found.append(path)
+    return found
