@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * RemoveContainer: the list of steps from a container in whatever state to nothing. Each is tried, whatever became of
+ * those before it; the first error is what is reported, and the entry stays for another try, in which what is done
+ * already succeeds at once.
+ */
+
+#include "agent/entry.h"
+
+#include <errno.h>
+
+#include "agent/bundle.h"
+#include "agent/sandbox.h"
+#include "agent/sequence.h"
+#include "base/fd.h"
+#include "base/log.h"
+
+static void container_deleted(struct container *container, int r, const struct error *e, void *data)
+{
+	struct entry *entry = data;
+	(void)container;
+	sequence_continue(entry->sequence, r, e);
+	entry_end(entry);
+}
+
+static int delete_container(void *object, struct error *e)
+{
+	struct entry *entry = object;
+	(void)e;
+	entry_begin(entry);
+	container_delete(entry->container, true, container_deleted, entry);
+	return STEP_WAIT;
+}
+
+static void job_over(struct job *job, int r, struct buf *result, struct error *e, void *data)
+{
+	struct entry *entry = data;
+	(void)job, (void)result;
+	entry->job = NULL;
+	sequence_continue(entry->sequence, r, e);
+}
+
+static int unmount_rootfs(void *object, struct error *e)
+{
+	struct entry *entry = object;
+	if (!entry->bundle_mounted)
+		return STEP_DONE;
+	entry->job = bundle_unmount(entry->sandbox->loop, entry->id, job_over, entry, e);
+	return entry->job ? STEP_WAIT : error_result(e);
+}
+
+static void storages_released(int r, const struct error *e, void *data)
+{
+	struct entry *entry = data;
+	sequence_continue(entry->sequence, r, e);
+}
+
+static int release_storages(void *object, struct error *e)
+{
+	struct entry *entry = object;
+	if (!entry->storages)
+		return STEP_DONE;
+	int r = storages_release(entry->sandbox->storages, entry->storages, storages_released, entry);
+	if (r < 0)
+		return error_errno(e, -r, "release storages");
+	entry->storages = NULL;
+	return STEP_WAIT;
+}
+
+static int remove_directory(void *object, struct error *e)
+{
+	struct entry *entry = object;
+	struct error ignored = ERROR_INIT;
+	if (rundir_remove(&entry->sandbox->rundir, entry->id, &ignored) == 0)
+		return STEP_DONE;
+	entry->job = bundle_tidy(entry->sandbox->loop, entry->id, job_over, entry, e);
+	return entry->job ? STEP_WAIT : error_result(e);
+}
+
+static const struct step remove_steps[] = {
+	{"container", delete_container, NULL, NULL},
+	{"rootfs", unmount_rootfs, NULL, NULL},
+	{"storages", release_storages, NULL, NULL},
+	{"directory", remove_directory, NULL, NULL},
+};
+
+static void tell(struct list *removals, const struct error *e)
+{
+	while (!list_empty(removals)) {
+		struct removal *removal = list_first_entry(removals, struct removal, link);
+		list_remove(&removal->link);
+		removal->done(removal, e);
+	}
+}
+
+static void removal_over(void *object, int r, const struct error *e)
+{
+	struct entry *entry = object;
+	struct list removals = LIST_INIT(removals);
+	struct sandbox *sandbox = entry->sandbox;
+
+	entry->sequence = NULL;
+	while (!list_empty(&entry->removals)) {
+		struct list *first = entry->removals.next;
+		list_remove(first);
+		list_append(&removals, first);
+	}
+	if (r < 0) {
+		log_error("container", "removal failed", "container-id", entry->id, "error", e->text);
+		entry->state = ENTRY_LIVE;
+		entry_release_creators(entry);
+	} else {
+		log_info("container", "removed", "container-id", entry->id);
+		entry_free(entry);
+	}
+	tell(&removals, e);
+	sandbox_settle(sandbox);
+}
+
+int entry_remove(struct entry *entry, struct removal *removal, struct error *e)
+{
+	if (entry->state == ENTRY_LIVE) {
+		entry->sequence = sequence_start(entry->sandbox->loop, "remove", remove_steps,
+						 array_length(remove_steps), true, entry, removal_over);
+		if (!entry->sequence)
+			return error_errno(e, ENOMEM, "remove container %s", entry->id);
+		entry->state = ENTRY_REMOVING;
+	}
+	if (removal)
+		list_append(&entry->removals, &removal->link);
+	return 0;
+}
