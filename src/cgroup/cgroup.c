@@ -214,8 +214,13 @@ int cgroup_attach(struct cgroup *cg, pid_t pid, struct error *e)
 	if (pid <= 1)
 		return error_set(e, STATUS_INTERNAL, EINVAL, "process %d cannot be moved to a cgroup",
 				 (int)pid);
-	if (cg->driver == CGROUP_SYSTEMD)
-		return systemd_start(cg, pid, e);
+	if (cg->driver == CGROUP_SYSTEMD) {
+		int r = systemd_start(cg, pid, e);
+
+		/* On v1 the hierarchies that systemd does not keep are ours. */
+		if (r < 0 || cg->host->layout == CGROUP_V2)
+			return r;
+	}
 	return attach_all(cg, pid, e);
 }
 

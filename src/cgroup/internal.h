@@ -185,7 +185,6 @@ int v2_set_devices(const struct cgroup_dir *dir, const struct cgroup_resources *
 int systemd_parse(const char *path, const char *id, char **slice, char **unit, char **cgroup_path,
 		  struct error *e);
 int systemd_start(struct cgroup *cg, pid_t pid, struct error *e);
-int systemd_attach(struct cgroup *cg, pid_t pid, const char *below, struct error *e);
 int systemd_set(struct cgroup *cg, const struct cgroup_resources *resources, struct error *e);
 int systemd_freeze(struct cgroup *cg, bool freeze, struct error *e);
 /* Best effort: kills, stops and forgets the unit. */

@@ -155,13 +155,12 @@ enum cgroup_driver cgroup_choose(bool pid1, const char *path, bool systemd_runni
 		       : CGROUP_CGROUPFS;
 }
 
+/* Always a scope: systemd puts no processes into slices, whatever the name ends in. */
 static char *unit_name(const char *prefix, size_t prefix_length, const char *name)
 {
 	char *unit = NULL;
 	int n;
 
-	if (str_ends_with(name, ".slice"))
-		return strdup(name);
 	if (prefix_length)
 		n = asprintf(&unit, "%.*s-%s.scope", (int)prefix_length, prefix, name);
 	else
