@@ -12,6 +12,7 @@ MODULES = ['virtio_pci', 'virtio_blk', 'vsock_loopback', 'vmw_vsock_virtio_trans
            '+loop', '+dummy']
 
 V2 = 'systemd.unified_cgroup_hierarchy=1'
+SYSTEMD = ' quiet systemd.unit=kata-containers.target systemd.show_status=false'
 
 # In the order in which they run.
 MACHINES = {
@@ -22,6 +23,9 @@ MACHINES = {
     'pid1-v1': dict(init='agent', append='quiet'),
     # The agent is PID 1 on a disk, as in Kata's agent-init image: here pivot_root(2) works.
     'pid1-disk': dict(init='agent', append='quiet ' + V2, disk=True),
+    # systemd is PID 1 and the agent its service, as in Kata's systemd images; without and with the system bus.
+    'systemd': dict(init='systemd', append=V2 + SYSTEMD, memory='512', bus=True),
+    'systemd-nobus': dict(init='systemd', append=V2 + SYSTEMD, memory='512', bus=False),
 }
 
 
@@ -94,9 +98,30 @@ def machine(name, build, plays):
                 '--file', HERE + '/to-disk:/sbin/to-disk')
         arguments['extra'] += ['-drive', 'file=%s,format=raw,if=none,id=root,snapshot=on' % disk,
                                '-device', 'virtio-blk-pci,drive=root']
+    elif what['init'] == 'systemd':
+        mkguest('-o', image, *systemd(base, what['bus']), *common, *modules, *agent,
+                '--init', '/usr/lib/systemd/systemd')
     else:
         mkguest('-o', image, *common, *modules, *agent, *before)
     return arguments
+
+
+def systemd(base, bus):
+    """The root with systemd, the project's own units, and a unit for the driver."""
+    subprocess.run([os.path.join(HERE, 'fetch-root'), os.path.join(base, 'systemd')], check=True)
+    units, etc = '/usr/lib/systemd/system/', '/etc/systemd/system/'
+    service = os.path.join(base, 'kata-agent.service')
+    with open(os.path.join(TOP, 'data/kata-agent.service.in')) as f, open(service, 'w') as out:
+        out.write(f.read().replace('@bindir@', '/usr/bin'))
+    args = ['--tree', os.path.join(base, 'systemd/root'), '--file', service + ':' + units + 'kata-agent.service',
+            '--file', os.path.join(TOP, 'data/kata-containers.target') + ':' + units + 'kata-containers.target',
+            '--file', os.path.join(HERE, 'plays.service') + ':' + units + 'plays.service',
+            '--link', units + 'plays.service:' + etc + 'kata-containers.target.wants/plays.service']
+    if bus:
+        args += ['--link', units + 'dbus.socket:' + etc + 'kata-containers.target.wants/dbus.socket']
+    else:
+        args += ['--link', '/dev/null:' + etc + 'dbus.socket', '--link', '/dev/null:' + etc + 'dbus.service']
+    return args
 
 
 def bare_tests(build):
