@@ -4,7 +4,7 @@
 
 /*
  * TOML 1.0, read into a tree that lives in an arena. Strict; nesting and size are bounded, so that a hostile file costs
- * little. Dates and times are kept as text.
+ * little. Dates and times are checked in form and kept as text. A key holds no NUL character.
  */
 
 #include <stdbool.h>
@@ -16,7 +16,7 @@
 
 enum toml_type { TOML_STRING, TOML_INTEGER, TOML_FLOAT, TOML_BOOLEAN, TOML_DATETIME, TOML_ARRAY, TOML_TABLE };
 
-enum { TOML_DEPTH_MAX = 32 };
+enum { TOML_DEPTH_MAX = 32, TOML_SIZE_MAX = 1024 * 1024, TOML_VALUES_MAX = 16384 };
 
 struct toml_item;
 
