@@ -276,7 +276,7 @@ static bool is_date(const char *text)
 /* Copies @text without its underscores, each of which must stand between two digits. */
 static bool drop_underscores(const char *text, char out[BARE_MAX])
 {
-	static const char digits[] = "0123456789abcdefABCDEF";
+	const char *digits = text[0] == '0' && text[1] == 'x' ? "0123456789abcdefABCDEF" : "0123456789";
 	size_t n = 0;
 
 	for (size_t i = 0; text[i]; i++) {
