@@ -24,8 +24,8 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
 	memcpy(text, data, size);
 	text[size] = '\0';
 	if (uevent_parse(text, size, &event) == 0 &&
-	    (!*event.action || event.devpath[0] != '/' || leads_up(event.devpath) || leads_up(event.devname) ||
-	     event.devname[0] == '/' || strchr(event.interface, '/')))
+	    (!*event.action || event.devpath[0] != '/' || leads_up(event.devpath) ||
+	     leads_up(event.devname) || event.devname[0] == '/' || strchr(event.interface, '/')))
 		abort();
 	free(text);
 	return 0;

@@ -25,7 +25,7 @@
 #include "base/log.h"
 #include "base/path.h"
 #include "base/str.h"
-#include "guest/mount_options.h"
+#include "guest/storage_options.h"
 #include "guest/mount_table.h"
 #include "guest/ownership.h"
 #include "guest/storage_driver.h"
@@ -141,7 +141,7 @@ static int source_open(const char *path, bool *directory, struct error *e)
 }
 
 /* A mount may not be made read-only, nosuid, … and bound in one call: those flags come in a second one. */
-static int mount_flags(const char *root, const char *path, const struct mount_options *options,
+static int mount_flags(const char *root, const char *path, const struct storage_options *options,
 		       struct error *e)
 {
 	_cleanup_fd_ int fd = -1;
@@ -163,7 +163,7 @@ static int mount_flags(const char *root, const char *path, const struct mount_op
 }
 
 /* One mount(2) of the storage's source, or of what is open as @bound, onto @fd, the opened mount point. */
-static int mount_on(int fd, int bound, const Grpc__Storage *storage, struct mount_options *options,
+static int mount_on(int fd, int bound, const Grpc__Storage *storage, struct storage_options *options,
 		    struct error *e)
 {
 	const char *data = buf_string(&options->data);
@@ -179,7 +179,7 @@ static int mount_on(int fd, int bound, const Grpc__Storage *storage, struct moun
 }
 
 /* True when the mount point holds already what is asked for. */
-static bool mounted_already(const Grpc__Storage *storage, const struct mount_options *options,
+static bool mounted_already(const Grpc__Storage *storage, const struct storage_options *options,
 			    const struct mount_look *look)
 {
 	if (look->count == 0 || (options->flags & MS_REMOUNT))
@@ -190,7 +190,7 @@ static bool mounted_already(const Grpc__Storage *storage, const struct mount_opt
 	return !(options->flags & MS_BIND) && str_equal(storage->fstype, look->fstype);
 }
 
-static int mount_with(const char *root, const Grpc__Storage *storage, struct mount_options *options,
+static int mount_with(const char *root, const Grpc__Storage *storage, struct storage_options *options,
 		      struct storage_place *place, struct error *e)
 {
 	_cleanup_fd_ int fd = -1, bound = -1;
@@ -255,20 +255,20 @@ static int group_apply(const char *root, const Grpc__Storage *storage, struct er
 static int common_mount(const char *root, const Grpc__Storage *storage, struct storage_place *place,
 			struct error *e)
 {
-	struct mount_options options = MOUNT_OPTIONS_INIT;
-	int r = mount_options_parse(storage->options, storage->n_options, &options, e);
+	struct storage_options options = STORAGE_OPTIONS_INIT;
+	int r = storage_options_parse(storage->options, storage->n_options, &options, e);
 
 	if (r == 0)
 		r = mount_with(root, storage, &options, place, e);
 	if (r == 0)
 		r = group_apply(root, storage, e);
-	mount_options_deinit(&options);
+	storage_options_deinit(&options);
 	return r;
 }
 
 static int number_option(const Grpc__Storage *storage, const char *key, int base, long *out, struct error *e)
 {
-	const char *text = mount_options_value(storage->options, storage->n_options, key);
+	const char *text = storage_options_value(storage->options, storage->n_options, key);
 	uint32_t value;
 
 	*out = -1;
@@ -281,7 +281,7 @@ static int number_option(const Grpc__Storage *storage, const char *key, int base
 }
 
 /* The options of a tmpfs but `fsgid`, which is ours. */
-static int tmpfs_options(const Grpc__Storage *storage, bool fresh, struct mount_options *options,
+static int tmpfs_options(const Grpc__Storage *storage, bool fresh, struct storage_options *options,
 			 struct error *e)
 {
 	bool sized = false;
@@ -293,20 +293,20 @@ static int tmpfs_options(const Grpc__Storage *storage, bool fresh, struct mount_
 		if (str_starts_with(option, "fsgid="))
 			continue;
 		sized |= str_starts_with(option, "size=") || str_starts_with(option, "nr_blocks=");
-		r = mount_options_parse(&option, 1, options, e);
+		r = storage_options_parse(&option, 1, options, e);
 		if (r < 0)
 			return r;
 	}
 	/* The kernel's own default is half of the memory. */
 	return fresh && !sized && str_equal(storage->fstype, "tmpfs")
-		       ? mount_options_add(options, "size=100%", e)
+		       ? storage_options_add(options, "size=100%", e)
 		       : 0;
 }
 
 static int tmpfs_mount(const char *root, const Grpc__Storage *storage, struct storage_place *place,
 		       struct error *e)
 {
-	struct mount_options options = MOUNT_OPTIONS_INIT;
+	struct storage_options options = STORAGE_OPTIONS_INIT;
 	_cleanup_fd_ int fd = -1;
 	long group;
 	int r = number_option(storage, "fsgid", 10, &group, e);
@@ -315,7 +315,7 @@ static int tmpfs_mount(const char *root, const Grpc__Storage *storage, struct st
 		r = tmpfs_options(storage, true, &options, e);
 	if (r == 0)
 		r = mount_with(root, storage, &options, place, e);
-	mount_options_deinit(&options);
+	storage_options_deinit(&options);
 	if (r == 0 && group >= 0) {
 		fd = point_open(root, storage->mount_point, O_PATH | O_DIRECTORY, e);
 		r = fd < 0 ? fd : ownership_of_directory(fd, (gid_t)group, -1, true, e);
@@ -526,7 +526,7 @@ int storage_unmount(const struct storage_place *place, struct error *e)
 
 int storage_update_ephemeral(const char *root, const Grpc__Storage *storage, struct error *e)
 {
-	struct mount_options options = MOUNT_OPTIONS_INIT;
+	struct storage_options options = STORAGE_OPTIONS_INIT;
 	struct storage_place place = {.below = 0};
 	int r = 0, fd;
 
@@ -546,6 +546,6 @@ int storage_update_ephemeral(const char *root, const Grpc__Storage *storage, str
 	r = tmpfs_options(storage, false, &options, e);
 	if (r == 0)
 		r = mount_with(root, storage, &options, &place, e);
-	mount_options_deinit(&options);
+	storage_options_deinit(&options);
 	return r;
 }

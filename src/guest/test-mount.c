@@ -4,20 +4,20 @@
 #include "guest/test-root.h"
 
 #include "base/fd.h"
-#include "guest/mount_options.h"
+#include "guest/storage_options.h"
 #include "guest/mount_table.h"
 
-static int parse(struct mount_options *options, struct error *e, const char *text)
+static int parse(struct storage_options *options, struct error *e, const char *text)
 {
 	_cleanup_free_ char *copy = strdup(text);
 	char *words[32], *rest = copy;
 	size_t count = 0;
 
-	*options = MOUNT_OPTIONS_INIT;
+	*options = STORAGE_OPTIONS_INIT;
 	if (*text)
 		while ((words[count] = strsep(&rest, " ")))
 			count++;
-	return mount_options_parse(words, count, options, e);
+	return storage_options_parse(words, count, options, e);
 }
 
 static void words_are_flags_and_the_rest_is_data(void **state)
@@ -44,31 +44,31 @@ static void words_are_flags_and_the_rest_is_data(void **state)
 	};
 
 	for (size_t i = 0; i < array_length(cases); i++) {
-		struct mount_options options;
+		struct storage_options options;
 		struct error e = ERROR_INIT;
 
 		assert_int_equal(parse(&options, &e, cases[i].words), 0);
 		assert_int_equal(options.flags, cases[i].flags);
 		assert_int_equal(options.propagation, cases[i].propagation);
 		assert_string_equal(buf_string(&options.data), cases[i].data);
-		mount_options_deinit(&options);
+		storage_options_deinit(&options);
 	}
 }
 
 static void loop_and_too_much_are_refused(void **state)
 {
-	struct mount_options options;
+	struct storage_options options;
 	struct error e = ERROR_INIT;
 	char *much = malloc(5000);
 
 	assert_true(parse(&options, &e, "ro loop") < 0);
 	assert_string_equal(e.text, "Invalid mount option: loop");
-	mount_options_deinit(&options);
+	storage_options_deinit(&options);
 	memset(much, 'x', 4999);
 	much[4999] = '\0';
 	assert_true(parse(&options, &e, much) < 0);
 	assert_string_equal(e.text, "Mount option exceeds 4K size");
-	mount_options_deinit(&options);
+	storage_options_deinit(&options);
 	free(much);
 }
 
@@ -76,9 +76,9 @@ static void the_last_value_counts(void **state)
 {
 	char a[] = "mode=0700", b[] = "modeset=1", c[] = "mode=0755", *options[] = {a, b, c};
 
-	assert_string_equal(mount_options_value(options, 3, "mode"), "0755");
-	assert_null(mount_options_value(options, 3, "fsgid"));
-	assert_null(mount_options_value(options, 0, "mode"));
+	assert_string_equal(storage_options_value(options, 3, "mode"), "0755");
+	assert_null(storage_options_value(options, 3, "fsgid"));
+	assert_null(storage_options_value(options, 0, "mode"));
 }
 
 static void lines_of_the_table_are_read(void **state)

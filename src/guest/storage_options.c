@@ -8,7 +8,7 @@
 
 #include "base/fd.h"
 #include "base/str.h"
-#include "guest/mount_options.h"
+#include "guest/storage_options.h"
 
 enum { DATA_MAX = 4096 }; /* a page: what mount(2) copies */
 
@@ -69,7 +69,7 @@ static const struct word *word_find(const char *name)
 	return NULL;
 }
 
-static void word_apply(const struct word *word, struct mount_options *out)
+static void word_apply(const struct word *word, struct storage_options *out)
 {
 	if (word->propagation)
 		out->propagation = word->flags;
@@ -79,7 +79,7 @@ static void word_apply(const struct word *word, struct mount_options *out)
 		out->flags |= word->flags;
 }
 
-int mount_options_add(struct mount_options *options, const char *text, struct error *e)
+int storage_options_add(struct storage_options *options, const char *text, struct error *e)
 {
 	if (options->data.length > 0)
 		buf_append_char(&options->data, ',');
@@ -90,7 +90,7 @@ int mount_options_add(struct mount_options *options, const char *text, struct er
 	return 0;
 }
 
-int mount_options_parse(char *const *options, size_t count, struct mount_options *out, struct error *e)
+int storage_options_parse(char *const *options, size_t count, struct storage_options *out, struct error *e)
 {
 	for (size_t i = 0; i < count; i++) {
 		const char *option = options[i];
@@ -106,19 +106,19 @@ int mount_options_parse(char *const *options, size_t count, struct mount_options
 		if (!*option || str_starts_with(option, "io.katacontainers.") ||
 		    str_starts_with(option, "X-kata."))
 			continue;
-		r = mount_options_add(out, option, e);
+		r = storage_options_add(out, option, e);
 		if (r < 0)
 			return r;
 	}
 	return 0;
 }
 
-void mount_options_deinit(struct mount_options *options)
+void storage_options_deinit(struct storage_options *options)
 {
 	buf_deinit(&options->data);
 }
 
-const char *mount_options_value(char *const *options, size_t count, const char *key)
+const char *storage_options_value(char *const *options, size_t count, const char *key)
 {
 	size_t length = strlen(key);
 	const char *found = NULL;
