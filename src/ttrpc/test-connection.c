@@ -283,6 +283,58 @@ static void test_notify_on_half_close(void **state)
 	assert_true(f->sent[1]);
 }
 
+static void test_notify_on_half_close_within_a_frame(void **state)
+{
+	struct fixture *f = *state;
+	struct frame frame;
+
+	peer_call(f, f->fd, 1, "Notify", "600000", 0);
+	peer_call(f, f->fd, 3, "Notify", "600000", 0);
+	frame = peer_receive_frame(f, f->fd);
+	free(frame.body);
+	fixture_settle(f);
+	assert_int_equal(1, f->n_sent);
+	/* A part of the second has left by now: it is seen through to its end. */
+	shutdown(f->fd, SHUT_WR);
+	fixture_settle(f);
+	assert_int_equal(1, f->n_sent);
+	frame = peer_receive_frame(f, f->fd);
+	assert_int_equal(3, frame.header.stream);
+	free(frame.body);
+	peer_expect_end(f, f->fd);
+	assert_int_equal(2, f->n_sent);
+	assert_true(f->sent[0] && f->sent[1]);
+}
+
+static void test_peer_that_lingers_is_dropped(void **state)
+{
+	struct fixture *f = *state;
+
+	peer_call(f, f->fd, 1, "Size", "900000", 0);
+	fixture_settle(f);
+	shutdown(f->fd, SHUT_WR);
+	fixture_settle(f);
+	assert_int_equal(1, ttrpc_server_connections(f->server));
+	/* The wait for it to read is bounded. */
+	assert_in_range(first_connection(f)->timer.due - loop_now(), 1, CONNECTION_LINGER_MS);
+	loop_timer_set(f->loop, &first_connection(f)->timer, 0, first_connection(f)->timer.fn);
+	fixture_settle(f);
+	assert_int_equal(0, ttrpc_server_connections(f->server));
+	assert_true(ttrpc_server_flushed(f->server));
+}
+
+static void test_what_a_handler_keeps_is_charged(void **state)
+{
+	struct fixture *f = *state;
+
+	peer_call(f, f->fd, 1, "Grow", "1000000", 0);
+	fixture_settle(f);
+	assert_in_range(f->server->bytes, 1000000, 1100000);
+	ttrpc_call_respond(f->parked[0], NULL, 0);
+	peer_expect_ok(f, f->fd, 1, "");
+	assert_int_equal(0, f->server->bytes);
+}
+
 static void test_calls_are_bounded(void **state)
 {
 	struct fixture *f = *state;
@@ -293,6 +345,8 @@ static void test_calls_are_bounded(void **state)
 	fixture_settle(f);
 	assert_int_equal(CONNECTION_CALLS_MAX, f->n_parked);
 	assert_in_range(f->server->bytes / CONNECTION_CALLS_MAX, 1, 1536);
+	assert_in_range(first_connection(f)->streams.n_buckets, CONNECTION_CALLS_MAX / 2,
+			CONNECTION_CALLS_MAX * 2);
 	assert_in_range((heap_used() - before) / CONNECTION_CALLS_MAX, 0, 1536);
 	peer_call(f, f->fd, 99999, "Echo", "x", 0);
 	peer_expect_error(f, f->fd, 99999, 8, "no room for another call on this connection");
@@ -370,9 +424,11 @@ static void test_peer_that_does_not_read_and_dies(void **state)
 	size_t length = 0, before = heap_used();
 
 	for (uint32_t i = 0; i < 1000; i++)
-		length += request_make(frames + length, 64, 2 * i + 1, "test.Service", "Size", "3000", 4, 0);
+		length += request_make(frames + length, 64, 2 * i + 1, "test.Service", "Size", "60000", 5, 0);
 	push(f, f->fd, frames, length);
-	assert_true(first_connection(f)->writer.queued > CONNECTION_OUTPUT_MAX);
+	/* The bound holds within a round of the loop as well: one answer beyond it. */
+	assert_in_range(first_connection(f)->writer.queued, CONNECTION_OUTPUT_MAX,
+			CONNECTION_OUTPUT_MAX + 61000);
 	close(f->fd);
 	f->fd = -1;
 	fixture_settle(f);
@@ -467,9 +523,16 @@ static void test_all_connections_are_bounded(void **state)
 	assert_int_equal(21, parked);
 	send_large(f, peers[5], 1, "Park", 3 << 20, false);
 	assert_in_range(f->server->bytes, 63 << 20, SERVER_BYTES_MAX);
+	/* To the last byte: the frame is 24 bytes longer than its payload. */
+	send_large(f, f->fd, 1, "Park",
+		   SERVER_BYTES_MAX - f->server->bytes - call_size(1 << 20) + (1 << 20) - 24, true);
+	fixture_settle(f);
+	assert_int_equal(22, f->n_parked);
+	assert_true(f->server->bytes >= SERVER_BYTES_MAX);
 	/* Small calls are served all the same. */
-	peer_expect_alive(f, f->fd);
-	peer_expect_alive(f, peers[4]);
+	int other = fixture_connect(f);
+	peer_expect_alive(f, other);
+	close(other);
 	/* One that leaves makes room. */
 	close(peers[0]);
 	fixture_settle(f);
@@ -477,6 +540,8 @@ static void test_all_connections_are_bounded(void **state)
 	assert_false(list_entry(f->server->connections.prev, struct ttrpc_connection, link)->held);
 	for (int i = 1; i < PEERS; i++)
 		close(peers[i]);
+	close(f->fd);
+	f->fd = -1;
 	fixture_settle(f);
 	assert_int_equal(0, f->server->bytes);
 }
@@ -556,6 +621,9 @@ int main(void)
 		test(test_notify_when_the_peer_dies),
 		test(test_notify_when_the_peer_is_dead_already),
 		test(test_notify_on_half_close),
+		test(test_notify_on_half_close_within_a_frame),
+		test(test_peer_that_lingers_is_dropped),
+		test(test_what_a_handler_keeps_is_charged),
 		test(test_calls_are_bounded),
 		test(test_peer_that_does_not_read),
 		test(test_peer_that_does_not_read_and_dies),

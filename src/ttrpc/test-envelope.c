@@ -165,23 +165,24 @@ static void test_request_invalid(void **state)
 	expect_invalid("0affffffffffffffffff01");   /* length 2^64-1 */
 	expect_invalid("0affffffffffffffffff02");   /* more than 64 bits */
 	expect_invalid("20ffffffffffffffffffff01"); /* eleven bytes */
-	expect_invalid("02 00");		    /* field number 0 */
-	expect_invalid("0e");			    /* wire type 6 */
-	expect_invalid("0f");			    /* wire type 7 */
-	expect_invalid("0c");			    /* end of no group */
-	expect_invalid("53 5c");		    /* end of another group */
-	expect_invalid("53 08 01");		    /* group without end */
-	expect_invalid("39 01020304");		    /* fixed64 too short */
-	expect_invalid("3d 010203");		    /* fixed32 too short */
-	expect_invalid("8080808080 01");	    /* tag above 32 bits */
-	expect_invalid("0a01ff");		    /* service: not UTF-8 */
-	expect_invalid("0a03eda080");		    /* service: a surrogate */
-	expect_invalid("1202c080");		    /* method: over-long */
-	expect_invalid("0a0100");		    /* service: a NUL */
-	expect_invalid("2a03 0a01ff");		    /* metadata key: not UTF-8 */
-	expect_invalid("2a03 1201ff");		    /* metadata value: not UTF-8 */
-	expect_invalid("2a02 0a05");		    /* metadata: string leaves its entry */
-	expect_invalid("0a016112016208");	    /* ends within a field */
+	expect_invalid("20ffffffffffffffffff02");
+	expect_invalid("02 00");	  /* field number 0 */
+	expect_invalid("0e");		  /* wire type 6 */
+	expect_invalid("0f");		  /* wire type 7 */
+	expect_invalid("0c");		  /* end of no group */
+	expect_invalid("53 5c");	  /* end of another group */
+	expect_invalid("53 08 01");	  /* group without end */
+	expect_invalid("39 01020304");	  /* fixed64 too short */
+	expect_invalid("3d 010203");	  /* fixed32 too short */
+	expect_invalid("8080808080 01");  /* tag above 32 bits */
+	expect_invalid("0a01ff");	  /* service: not UTF-8 */
+	expect_invalid("0a03eda080");	  /* service: a surrogate */
+	expect_invalid("1202c080");	  /* method: over-long */
+	expect_invalid("0a0100");	  /* service: a NUL */
+	expect_invalid("2a03 0a01ff");	  /* metadata key: not UTF-8 */
+	expect_invalid("2a03 1201ff");	  /* metadata value: not UTF-8 */
+	expect_invalid("2a02 0a05");	  /* metadata: string leaves its entry */
+	expect_invalid("0a016112016208"); /* ends within a field */
 }
 
 static void test_request_group_depth(void **state)

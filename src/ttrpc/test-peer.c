@@ -87,6 +87,12 @@ static void handle_park(struct ttrpc_call *call, void *data)
 	ttrpc_call_on_end(call, on_end, data);
 }
 
+static void handle_grow(struct ttrpc_call *call, void *data)
+{
+	assert_non_null(arena_alloc(call->arena, wanted_size(call)));
+	handle_park(call, data);
+}
+
 static void handle_steal(struct ttrpc_call *call, void *data)
 {
 	struct arena *arena = ttrpc_call_steal_arena(call);
@@ -100,7 +106,7 @@ static void handle_steal(struct ttrpc_call *call, void *data)
 static const struct ttrpc_method health_methods[] = {{"Check", handle_check}};
 static const struct ttrpc_method test_methods[] = {
 	{"Echo", handle_echo}, {"Size", handle_size}, {"Notify", handle_notify}, {"Fail", handle_fail},
-	{"Park", handle_park}, {"Mute", handle_mute}, {"Steal", handle_steal},
+	{"Park", handle_park}, {"Mute", handle_mute}, {"Grow", handle_grow},	 {"Steal", handle_steal},
 };
 
 static void on_flushed(void *data)

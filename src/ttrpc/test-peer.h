@@ -13,6 +13,7 @@
  *   Notify  the same by ttrpc_call_respond_notify(); outcomes are in fixture.sent
  *   Fail    code 5 "not found"
  *   Park    keeps the call in fixture.parked and is told of its end
+ *   Grow    as Park, and takes as many bytes of its arena as its payload says
  *   Mute    keeps the call and is not told
  *   Steal   keeps the arena, answers, and frees the arena afterwards
  */
