@@ -70,10 +70,8 @@ static int connect_to(int fd, const struct ttrpc_address *address, const struct 
 	for (;;) {
 		if (connect(fd, (const struct sockaddr *)&address->storage, address->length) == 0)
 			return 0;
-		if (errno == EINPROGRESS)
+		if (errno == EINPROGRESS || errno == EINTR)
 			return finish_connect(fd, deadline);
-		if (errno == EINTR)
-			continue;
 		/* A UNIX socket whose backlog is full says so, and cannot be waited for. */
 		if (errno != EAGAIN)
 			return -errno;

@@ -64,7 +64,7 @@ struct ttrpc_method {
 
 struct ttrpc_server *ttrpc_server_new(struct loop *loop);
 /* Takes NULL. Calls in flight end as by TTRPC_END_DISCONNECT. Removes its socket files. Not from within a
- * handler. */
+ * handler or another of its callbacks. */
 void ttrpc_server_free(struct ttrpc_server *server);
 
 /* @methods is borrowed for the server's life. Unknown service: code 3; unknown method: code 12 (reference 01,
