@@ -19,7 +19,7 @@ MACHINES = {
     # No agent: busybox is PID 1, cgroup v2 is mounted. For programs that must not run on a person's machine.
     'bare': dict(init='bare', append='quiet'),
     # The agent is PID 1 of an initramfs, as in Kata's stock initrd.
-    'pid1-v2': dict(init='agent', append='quiet ' + V2),
+    'pid1-v2': dict(init='agent', append='quiet ' + V2, memory='256M,slots=2,maxmem=1G', smp='1,maxcpus=2'),
     'pid1-v1': dict(init='agent', append='quiet'),
     # The agent is PID 1 on a disk, as in Kata's agent-init image: here pivot_root(2) works.
     'pid1-disk': dict(init='agent', append='quiet ' + V2, disk=True),
@@ -80,7 +80,7 @@ def machine(name, build, plays):
     modules = ['--kernel', kernel]
     for module in MODULES:
         modules += ['--module', module]
-    arguments = dict(kernel=os.path.join(kernel, 'vmlinuz'), initrd=image, append=what['append'],
+    arguments = dict(kernel=os.path.join(kernel, 'vmlinuz'), initrd=image, append='%s play.machine=%s' % (what['append'], name),
                      memory=what.get('memory', '256'), smp=what.get('smp', '1'), extra=list(what.get('extra', [])))
     agent = ['--agent', os.path.join(build, 'src/agent/kata-agent')]
     before = ['--before', '/bin/sh /plays/driver &']
