@@ -9,6 +9,7 @@
 
 #include "base/log-line.h"
 
+#include <inttypes.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -198,4 +199,10 @@ size_t log_line_text(char line[LOG_LINE_MAX], const char *name, enum log_level l
 	size_t length = log_line_format(line, name, level, subsystem, message, pairs);
 	va_end(pairs);
 	return length;
+}
+
+const char *log_number(char buffer[24], int64_t value)
+{
+	(void)snprintf(buffer, 24, "%" PRId64, value);
+	return buffer;
 }

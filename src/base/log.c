@@ -18,7 +18,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
@@ -68,7 +67,6 @@ struct log_sink {
 
 static struct {
 	const char *name;
-	enum log_level level;
 	int fd;	      /* borrowed */
 	dev_t device; /* what @fd stood for when it was set */
 	ino_t inode;
@@ -85,7 +83,7 @@ static struct {
 	struct list sinks;
 	size_t n_sinks;
 	struct loop_defer defer;
-} log_state = {.name = "kata-agent", .level = LOG_INFO, .fd = 2, .main.fd = -1};
+} log_state = {.name = "kata-agent", .fd = 2, .main.fd = -1};
 
 static void main_flush(void);
 
@@ -601,44 +599,7 @@ int log_get_fd(void)
 	return log_state.fd;
 }
 
-void log_set_level(enum log_level level)
-{
-	log_state.level = level;
-}
-
-enum log_level log_get_level(void)
-{
-	return log_state.level;
-}
-
-bool log_level_parse(const char *text, enum log_level *level)
-{
-	static const struct {
-		const char *name;
-		enum log_level level;
-	} names[] = {
-		{"trace", LOG_TRACE},	    {"debug", LOG_DEBUG},     {"info", LOG_INFO},
-		{"warn", LOG_WARNING},	    {"warning", LOG_WARNING}, {"error", LOG_ERROR},
-		{"critical", LOG_CRITICAL}, {"crit", LOG_CRITICAL},   {"fatal", LOG_CRITICAL},
-		{"panic", LOG_CRITICAL},
-	};
-
-	for (size_t i = 0; text && i < array_length(names); i++) {
-		if (str_equal(text, names[i].name)) {
-			*level = names[i].level;
-			return true;
-		}
-	}
-	return false;
-}
-
 uint64_t log_dropped(void)
 {
 	return log_state.dropped;
-}
-
-const char *log_number(char buffer[24], int64_t value)
-{
-	(void)snprintf(buffer, 24, "%" PRId64, value);
-	return buffer;
 }

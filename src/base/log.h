@@ -29,7 +29,7 @@ enum { LOG_LINE_MAX = 8192 };
 void log_init(const char *name);
 void log_set_level(enum log_level level);
 enum log_level log_get_level(void);
-/* "trace" "debug" "info" "warn" "error" "critical" (also "warning", "crit"); false when unknown. */
+/* "trace" "debug" "info" "warn" "error" "critical" (also "warning", "crit", "fatal", "panic"); false when unknown. */
 bool log_level_parse(const char *text, enum log_level *level);
 
 /* Where records go: a descriptor that is borrowed; -1 for none. Default 2. Its file status flags are never changed. In

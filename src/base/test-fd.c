@@ -122,19 +122,27 @@ static void test_file_read_large(void **state)
 
 static void test_file_write(void **state)
 {
-	char *text = NULL, path[] = "/tmp/test-fd-XXXXXX", link_path[] = "/tmp/test-fd-link";
-	_cleanup_fd_ int fd = mkstemp(path);
+	char *text = NULL, directory[] = "/tmp/test-fd-XXXXXX";
 
-	unlink(link_path);
-	assert_int_equal(file_write(AT_FDCWD, path, "hello"), 0);
-	assert_int_equal(file_read(AT_FDCWD, path, 10, &text), 5);
+	assert_non_null(mkdtemp(directory));
+	_cleanup_fd_ int at = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int missing = file_write(at, "file", "x");
+	fd_close(openat(at, "file", O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+	int written = file_write(at, "file", "hello");
+	ssize_t length = file_read(at, "file", 10, &text);
+	int made = symlinkat("file", at, "link");
+	int followed = file_write(at, "link", "x");
+
+	(void)unlinkat(at, "link", 0);
+	(void)unlinkat(at, "file", 0);
+	assert_int_equal(rmdir(directory), 0);
+	assert_int_equal(missing, -ENOENT);
+	assert_int_equal(written, 0);
+	assert_int_equal(length, 5);
 	assert_string_equal(text, "hello");
 	free(text);
-	assert_int_equal(symlink(path, link_path), 0);
-	assert_int_equal(file_write(AT_FDCWD, link_path, "x"), -ELOOP);
-	unlink(link_path);
-	unlink(path);
-	assert_int_equal(file_write(AT_FDCWD, path, "x"), -ENOENT);
+	assert_int_equal(made, 0);
+	assert_int_equal(followed, -ELOOP);
 	assert_int_equal(file_write(AT_FDCWD, "/dev/full", "x"), -ENOSPC);
 }
 
