@@ -89,7 +89,8 @@ static int transact(int fd, struct message *m, reply_fn reply, void *data)
 	uint8_t buffer[RECEIVE_MAX] __attribute__((aligned(NLMSG_ALIGNTO)));
 
 	m->header.nlmsg_seq = ++sequence;
-	if (!(m->header.nlmsg_flags & NLM_F_DUMP))
+	/* Its bits mean other things in requests that change something. */
+	if ((m->header.nlmsg_flags & NLM_F_DUMP) != NLM_F_DUMP)
 		m->header.nlmsg_flags |= NLM_F_ACK;
 	if (send(fd, m->bytes, m->header.nlmsg_len, 0) < 0)
 		return -errno;

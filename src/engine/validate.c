@@ -523,8 +523,7 @@ static int check_linux(const Grpc__Spec *spec, const struct validate_context *co
 	const Grpc__Linux *linux = spec->linux;
 	int r;
 
-	if ((r = check_user_namespace(spec, context, flags, e)) < 0 || (r = check_devices(linux, e)) < 0 ||
-	    (r = check_propagation(linux->rootfspropagation, e)) < 0 ||
+	if ((r = check_devices(linux, e)) < 0 || (r = check_propagation(linux->rootfspropagation, e)) < 0 ||
 	    (r = check_paths(linux->maskedpaths, linux->n_maskedpaths, "maskedPaths", flags, e)) < 0 ||
 	    (r = check_paths(linux->readonlypaths, linux->n_readonlypaths, "readonlyPaths", flags, e)) < 0 ||
 	    (r = check_sysctls(spec, context, flags, e)) < 0 ||
@@ -589,7 +588,9 @@ int spec_validate(const Grpc__Spec *spec, const struct validate_context *context
 		return invalid(e, "root.path: must not be empty");
 	if (!spec->linux)
 		return invalid(e, "linux: oci Linux is none");
-	if ((r = collect_namespaces(spec->linux, &flags, e)) < 0 || (r = check_names(spec, flags, e)) < 0 ||
+	if ((r = collect_namespaces(spec->linux, &flags, e)) < 0 ||
+	    (r = check_user_namespace(spec, context, flags, e)) < 0 ||
+	    (r = check_names(spec, flags, e)) < 0 ||
 	    (r = process_validate(spec->process, spec, "process", e)) < 0 ||
 	    (r = check_mounts(spec, flags, e)) < 0 || (r = check_all_hooks(spec->hooks, e)) < 0)
 		return r;
