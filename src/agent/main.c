@@ -32,8 +32,10 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/loop.h"
+#include "guest/cpu_memory.h"
 #include "guest/mount_table.h"
 #include "guest/power.h"
+#include "guest/uevent.h"
 #include "ttrpc/ttrpc.h"
 
 enum {
@@ -55,6 +57,8 @@ struct program {
 	struct sandbox *sandbox;
 	struct port *log_port;
 	struct console *console;
+	struct uevents *uevents; /* NULL where the kernel's events cannot be had */
+	struct memory_onliner *onliner;
 	struct loop_signal terminate, interrupt;
 	struct loop_timer deadline;
 };
@@ -242,6 +246,19 @@ static void open_ports(struct program *program)
 		log_warning("root", "no debug console", "error", e.text);
 }
 
+/* Only in a guest of its own: on a person's machine hot-plugged memory is not the agent's business. */
+static void watch_devices(struct program *program)
+{
+	struct error e = ERROR_INIT;
+	program->uevents = uevents_new(program->loop, "/", &e);
+	if (!program->uevents) {
+		log_warning("root", "no device events", "error", e.text);
+		return;
+	}
+	if (program->pid1)
+		program->onliner = memory_onliner_new(program->loop, program->uevents, "/");
+}
+
 static int open_sandbox(struct program *program, struct error *e)
 {
 	struct sandbox_options options = {
@@ -283,6 +300,7 @@ static int start(struct program *program, struct error *e)
 	if (open_sandbox(program, e) < 0)
 		return error_result(e);
 	open_ports(program);
+	watch_devices(program);
 	loop_signal_add(program->loop, &program->terminate, SIGTERM, terminated);
 	loop_signal_add(program->loop, &program->interrupt, SIGINT, interrupted);
 	notify_systemd("READY=1");
@@ -296,6 +314,8 @@ static void stop(struct program *program)
 		loop_signal_remove(&program->terminate);
 		loop_signal_remove(&program->interrupt);
 	}
+	memory_onliner_free(program->onliner);
+	uevents_free(program->uevents);
 	console_free(program->console);
 	port_free(program->log_port);
 	ttrpc_server_free(program->server);
