@@ -64,14 +64,14 @@ def mkguest(*args):
     subprocess.run([os.path.join(TOP, 'tools/mkguest'), *args], check=True)
 
 
-def machine(name, build, plays):
-    """The image for a machine, and the arguments for Machine()."""
+def machine(name, build, plays, driver=os.path.join(HERE, 'driver')):
+    """The image for a machine, and the arguments for Machine(). @driver is what runs beside the agent."""
     what = MACHINES[name]
     base = os.path.join(build, 'vm')
     kernel = os.path.join(base, 'kernel')
     image = os.path.join(base, name + '.cpio')
     common = ['--busybox', shutil.which('busybox'), '--bundle', '/bundle', '--file', HERE + '/lib:/plays/lib',
-              '--file', HERE + '/driver:/plays/driver',
+              '--file', driver + ':/plays/driver',
               '--file', HERE + '/modprobe:/sbin/modprobe']
     for play in plays:
         common += ['--file', '%s:/plays/%s' % (play.path, play.name)]

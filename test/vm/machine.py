@@ -20,6 +20,13 @@ import time
 QEMU = 'qemu-system-x86_64'
 
 
+def arguments(kernel, initrd, append='', memory='256', smp='1', extra=()):
+    """QEMU and its arguments but for the serial ports."""
+    return [QEMU, '-accel', 'tcg', '-cpu', 'max', '-m', memory, '-smp', smp, '-nodefaults', '-no-user-config',
+            '-no-reboot', '-display', 'none', '-kernel', kernel, '-initrd', initrd, '-append',
+            'console=ttyS0 panic=-1 ' + append] + list(extra)
+
+
 class MachineError(Exception):
     pass
 
@@ -57,7 +64,7 @@ class Lines:
 
 
 class Machine:
-    def __init__(self, kernel, initrd, append='', memory='256', smp='1', extra=(), log=None, interactive=False):
+    def __init__(self, kernel, initrd, append='', memory='256', smp='1', extra=(), log=None):
         self.directory = tempfile.mkdtemp(prefix='kata-vm.')
         self.console = log or os.path.join(self.directory, 'console')
         self.qmp = None
@@ -66,18 +73,14 @@ class Machine:
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         listener.bind(play_path)
         listener.listen(1)
-        args = [QEMU, '-accel', 'tcg', '-cpu', 'max', '-m', memory, '-smp', smp, '-nodefaults', '-no-user-config',
-                '-no-reboot', '-display', 'none', '-kernel', kernel, '-initrd', initrd, '-append',
-                'console=ttyS0 panic=-1 ' + append]
-        args += ['-serial', 'stdio' if interactive else 'file:' + self.console]
-        args += ['-chardev', 'socket,id=play,path=' + play_path, '-serial', 'chardev:play',
-                 '-qmp', 'unix:%s,server=on,wait=off' % self.qmp_path] + list(extra)
+        args = arguments(kernel, initrd, append, memory, smp, extra) + [
+            '-serial', 'file:' + self.console, '-chardev', 'socket,id=play,path=' + play_path,
+            '-serial', 'chardev:play', '-qmp', 'unix:%s,server=on,wait=off' % self.qmp_path]
         self.started = time.monotonic()
         self.errors = tempfile.TemporaryFile()
         try:
-            self.process = subprocess.Popen(args, stdin=None if interactive else subprocess.DEVNULL,
-                                            stdout=None if interactive else subprocess.DEVNULL,
-                                            stderr=None if interactive else self.errors)
+            self.process = subprocess.Popen(args, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                            stderr=self.errors)
             listener.settimeout(20)
             self.play, _ = listener.accept()
         except (OSError, TimeoutError) as e:
