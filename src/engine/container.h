@@ -41,12 +41,15 @@ const char *container_status_name(enum container_status status);
 
 struct engine_options {
 	struct loop *loop;
-	bool pid1;		   /* this process is the guest's init: cgroupfs, always */
-	enum cgroup_pin pin;	   /* the operator's word on the cgroup driver */
-	bool no_pivot;		   /* the root is an initramfs: move the mount instead of pivot_root(2) */
-	bool rootless;		   /* not root: missing permissions on cgroups are no errors */
-	size_t pipe_size;	   /* capacity of stdio pipes in bytes; 0: the kernel's default */
+	bool pid1;		    /* this process is the guest's init: cgroupfs, always */
+	enum cgroup_pin pin;	    /* the operator's word on the cgroup driver */
+	bool no_pivot;		    /* the root is an initramfs: move the mount instead of pivot_root(2) */
+	bool rootless;		    /* not root: missing permissions on cgroups are no errors */
+	size_t pipe_size;	    /* capacity of stdio pipes in bytes; 0: the kernel's default */
 	uint64_t create_timeout_ms; /* bound of a create or exec, hooks not counted; 0: 120 s */
+	/* Specs come from a Kata host: leniences of validate.h, 10 s for hooks that say nothing, and what the agent has for
+	 * itself (oom_score_adj) is not inherited. */
+	bool wire;
 };
 
 /* Opens what it needs of the host (a private procfs, cgroup hierarchies). NULL with @e set. */
@@ -61,7 +64,7 @@ struct namespace_fd {
 };
 
 enum stdio_kind {
-	STDIO_PIPES,   /* three pipes (one pty where the process has a terminal), our ends in struct process */
+	STDIO_PIPES, /* three pipes (one pty where the process has a terminal), our ends in struct process */
 	STDIO_INHERIT, /* 0, 1, 2 of @fds are the process's (duplicated; the caller keeps its own) */
 };
 
@@ -91,13 +94,16 @@ struct process {
 	void *on_exit_data;
 	void *user; /* the caller's own */
 	struct loop_child child;
+	struct launch *launch;	 /* the engine's, while it is being made */
+	struct loop_defer defer; /* the engine's */
 };
 
 typedef void (*container_done)(struct container *container, int r, const struct error *e, void *data);
 
 struct container_params {
-	const char *id;	    /* valid by id_valid(); copied */
-	const char *bundle; /* absolute; cwd of hooks, "bundle" of their state; relative paths of the spec start here */
+	const char *id; /* valid by id_valid(); copied */
+	const char *
+		bundle; /* absolute; cwd of hooks, "bundle" of their state; relative paths of the spec start here */
 	/* Lives in @arena, which the container takes, at once and in every case. root.path is used as it stands. */
 	Grpc__Spec *spec;
 	struct arena *arena;
@@ -115,8 +121,8 @@ struct container_params {
  * process waits. @done with 0 when status is CREATED; else with the error after everything was undone. The container is
  * the caller's from the moment this returns (container_free()); NULL only when memory is out (@done is not called).
  */
-struct container *container_create(struct engine *engine, const struct container_params *params, container_done done,
-				   void *data);
+struct container *container_create(struct engine *engine, const struct container_params *params,
+				   container_done done, void *data);
 /* Gives a running create up: undoes, then its `done` is called with CANCELLED. */
 void container_abort(struct container *container);
 /* Only when no operation is under way. Kills nothing and removes nothing: see container_delete(). Takes NULL. */
@@ -154,8 +160,8 @@ struct exec_params {
  * is found by container_process(); when @done reports an error it is freed after @done returns. NULL: refused at once,
  * @e is set, @done is not called.
  */
-struct process *container_exec(struct container *container, const struct exec_params *params, container_done done,
-			       void *data, struct error *e);
+struct process *container_exec(struct container *container, const struct exec_params *params,
+			       container_done done, void *data, struct error *e);
 /* Forgets an exited exec process. Closes our ends of its stdio. */
 void process_free(struct process *process);
 

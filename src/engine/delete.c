@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * The end of a container. Every step is tried, whatever became of the one before; the first error is what is told. Repeating
+ * it is harmless.
+ *
+ *     kill init (and with its pid namespace all in it) → wait for it, at most KILL_WAIT_MS → poststop hooks →
+ *     RDT class → cgroup, with whoever is left in it → mounts of a container without a mount namespace
+ */
+
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "engine/engine_private.h"
+#include "engine/rootfs.h"
+
+enum { KILL_WAIT_MS = 10000, POLL_MS = 100 };
+
+struct removal {
+	struct operation *operation;
+	int r;
+	struct error error; /* the first */
+	struct loop_timer timer;
+	uint64_t give_up;
+	struct job *job;
+};
+
+static void note(struct removal *removal, int r, const struct error *e)
+{
+	if (r >= 0 || removal->r < 0)
+		return;
+	removal->r = r;
+	removal->error = *e;
+}
+
+static void end(struct removal *removal)
+{
+	struct operation *operation = removal->operation;
+	struct container *container = operation->container;
+	int r = removal->r;
+
+	if (!(container->namespaces & CLONE_NEWNS) && container->spec->root)
+		rootfs_unmount_below(container->engine->proc, container->spec->root->path);
+	if (r < 0)
+		error_prefix(&removal->error, "delete container \"%s\"", container->id);
+	operation_end(operation, r, &removal->error);
+	free(removal);
+}
+
+static void on_cgroup_gone(struct job *job, int r, struct buf *result, struct error *e, void *data)
+{
+	struct removal *removal = data;
+
+	note(removal, r, e);
+	end(removal);
+}
+
+static void remove_groups(struct removal *removal)
+{
+	struct container *container = removal->operation->container;
+	struct error e = ERROR_INIT;
+	int r = rdt_remove(container->rdt, &e);
+
+	note(removal, r, &e);
+	e = ERROR_INIT;
+	r = container_remove_cgroup(container, &removal->job, on_cgroup_gone, removal, &e);
+	if (r == 1)
+		return;
+	note(removal, r, &e);
+	end(removal);
+}
+
+static void on_poststop(int r, const struct error *e, void *data)
+{
+	struct removal *removal = data;
+
+	if (r < 0)
+		note(removal, r, e);
+	remove_groups(removal);
+}
+
+static void run_poststop(struct removal *removal)
+{
+	struct container *container = removal->operation->container;
+	const Grpc__Hooks *hooks = container->spec->hooks;
+	_cleanup_buf_ struct buf state = BUF_INIT;
+	struct error e = ERROR_INIT;
+
+	if (!hooks || hooks->n_poststop == 0 || container_state_json(container, "stopped", 0, &state) < 0) {
+		remove_groups(removal);
+		return;
+	}
+	const struct hooks_params params = {
+		.kind = "poststop",
+		.hooks = hooks->poststop,
+		.count = hooks->n_poststop,
+		.state = buf_string(&state),
+		.cwd = container->bundle,
+		.default_timeout_ms = container_hook_timeout(container),
+		.keep_going = true,
+	};
+	if (!hooks_start(container->engine->loop, &params, on_poststop, removal, &e)) {
+		note(removal, error_result(&e), &e);
+		remove_groups(removal);
+	}
+}
+
+/* Its exit is seen by the loop as any other; we look whether it was. */
+static void on_timer(struct loop_timer *timer)
+{
+	struct removal *removal = container_of(timer, struct removal, timer);
+	struct container *container = removal->operation->container;
+	struct error e = ERROR_INIT;
+
+	if (container->status != CONTAINER_STOPPED && loop_now() < removal->give_up) {
+		if (loop_timer_set(container->engine->loop, timer, POLL_MS, on_timer) == 0)
+			return;
+	}
+	if (container->status != CONTAINER_STOPPED) {
+		error_set(&e, STATUS_DEADLINE_EXCEEDED, ETIMEDOUT, "its process does not die");
+		note(removal, -ETIMEDOUT, &e);
+	}
+	run_poststop(removal);
+}
+
+static void kill_init(struct removal *removal)
+{
+	struct container *container = removal->operation->container;
+	struct process *init = container->init;
+
+	/* Frozen processes die only when they are thawed: v1's freezer. */
+	if (container->status == CONTAINER_PAUSED && container->cgroup)
+		(void)cgroup_thaw(container->cgroup, NULL);
+	if (init && init->pid)
+		(void)process_signal(init, SIGKILL, NULL);
+	removal->give_up = loop_now() + KILL_WAIT_MS;
+	if (loop_timer_set(container->engine->loop, &removal->timer, 1, on_timer) < 0)
+		run_poststop(removal);
+}
+
+void container_delete(struct container *container, bool force, container_done done, void *data)
+{
+	const unsigned alive = 1u << CONTAINER_CREATED | 1u << CONTAINER_RUNNING | 1u << CONTAINER_PAUSED;
+	struct operation *operation = operation_begin(
+		container, "delete", 1u << CONTAINER_STOPPED | (force ? alive : 0), true, done, data);
+	struct error e = ERROR_INIT;
+
+	if (!operation)
+		return;
+	struct removal *removal = calloc(1, sizeof(*removal));
+	if (!removal) {
+		int r = error_errno(&e, ENOMEM, "delete");
+		operation_end(operation, r, &e);
+		return;
+	}
+	removal->operation = operation;
+	removal->error = ERROR_INIT;
+	if (container->status == CONTAINER_STOPPED)
+		run_poststop(removal);
+	else
+		kill_init(removal);
+}
