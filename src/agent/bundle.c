@@ -114,7 +114,10 @@ static int job_tidy(struct buf *result, void *argument, struct error *e)
 	if (!path)
 		return error_errno(e, ENOMEM, "remove bundle");
 	(void)rundir_unmount_below(path);
-	int r = path_remove_tree(AT_FDCWD, path);
+	_cleanup_fd_ int parent = open(RUNDIR_PATH, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (parent < 0)
+		return errno == ENOENT ? 0 : error_errno(e, errno, "open %s", RUNDIR_PATH);
+	int r = path_remove_tree(parent, bundle->id);
 	return r < 0 ? error_errno(e, -r, "remove %s", path) : 0;
 }
 
