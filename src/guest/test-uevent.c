@@ -3,6 +3,9 @@
 
 #include "guest/test-root.h"
 
+#include <linux/netlink.h>
+#include <sys/socket.h>
+
 #include "base/fd.h"
 #include "base/loop.h"
 #include "base/str.h"
@@ -274,18 +277,49 @@ static void too_long_a_message_is_dropped(void **state)
 	free(text);
 }
 
-static void the_kernels_socket_opens(void **state)
+static void null_seen(struct uevent_observer *observer, const struct uevent *event)
 {
-	struct loop *loop;
-	struct uevents *uevents;
-	struct error e = ERROR_INIT;
-	struct context *context = *state;
+	if (str_equal(event->action, "change") && str_equal(event->devname, "null"))
+		container_of(observer, struct counter, observer)->seen++;
+}
 
-	loop = context->loop;
-	uevents = uevents_new(loop, "/", &e);
+/* The kernel repeats an event on request; that one does nobody any harm. */
+static void the_kernels_own_events_arrive(void **state)
+{
+	struct context *context = *state;
+	struct counter counter = {.observer.fn = null_seen};
+	struct error e = ERROR_INIT;
+	struct uevents *uevents = uevents_new(context->loop, "/", &e);
+
 	assert_non_null(uevents);
-	/* The loopback link is everywhere; it is found without any event. */
-	loop_run_once(loop, 0);
+	uevents_observe(uevents, &counter.observer);
+	if (file_write(AT_FDCWD, "/sys/devices/virtual/mem/null/uevent", "change") == 0) {
+		for (int i = 0; i < 50 && !counter.seen; i++)
+			loop_run_once(context->loop, 100);
+		assert_true(counter.seen > 0);
+	}
+	uevent_observer_remove(&counter.observer);
+	uevents_free(uevents);
+}
+
+/* What a process sends to the kernel's group is nobody's device. */
+static void other_senders_are_not_believed(void **state)
+{
+	struct context *context = *state;
+	struct counter counter = {.observer.fn = count};
+	struct sockaddr_nl group = {.nl_family = AF_NETLINK, .nl_groups = 1};
+	struct error e = ERROR_INIT;
+	struct uevents *uevents = uevents_new(context->loop, "/", &e);
+	int fd = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_KOBJECT_UEVENT);
+
+	assert_non_null(uevents);
+	uevents_observe(uevents, &counter.observer);
+	if (sendto(fd, disk_event, sizeof(disk_event) - 1, 0, (struct sockaddr *)&group, sizeof(group)) < 0)
+		assert_true(errno == EPERM || errno == ECONNREFUSED);
+	loop_run_once(context->loop, 100);
+	assert_int_equal(counter.seen, 0);
+	close(fd);
+	uevent_observer_remove(&counter.observer);
 	uevents_free(uevents);
 }
 
@@ -305,7 +339,8 @@ int main(void)
 		TEST(a_cancelled_wait_is_silent),
 		TEST(an_observer_sees_every_event),
 		TEST(too_long_a_message_is_dropped),
-		TEST(the_kernels_socket_opens),
+		TEST(the_kernels_own_events_arrive),
+		TEST(other_senders_are_not_believed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -208,16 +208,12 @@ static bool sysfs_scan_directory(struct uevents *uevents, int dirfd, const char 
 
 bool uevents_scan(struct uevents *uevents, const char *subsystem, uevent_match_fn found, void *data)
 {
-	static const char *const places[] = {"sys/class/%s", "sys/bus/%s/devices"};
-
 	if (str_is_empty(subsystem) || strchr(subsystem, '/') || subsystem[0] == '.')
 		return false;
-	for (size_t i = 0; i < array_length(places); i++) {
+	for (int place = 0; place < 2; place++) {
 		char path[NAME_MAX + 32];
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-		int n = snprintf(path, sizeof(path), places[i], subsystem);
-#pragma GCC diagnostic pop
+		int n = snprintf(path, sizeof(path), place == 0 ? "sys/class/%s" : "sys/bus/%s/devices",
+				 subsystem);
 		int dir;
 
 		if (n < 0 || (size_t)n >= sizeof(path))
