@@ -110,7 +110,7 @@ func TestLife(t *testing.T) {
 	}()
 
 	a.create(id, `echo to stderr >&2; while read line; do [ "$line" = end ] && exit 7; echo "got $line"; done`)
-	a.refused(codes.AlreadyExists, "", "CreateContainer", `{"container_id": "interop-life"}`)
+	a.refused(codes.AlreadyExists, "interop-life", "CreateContainer", container(id, "exit 1"))
 	wait := a.wait(id, id)
 	stdout, stderr := a.read("ReadStdout", id, id, 32<<10), a.read("ReadStderr", id, id, 32<<10)
 	a.must("StartContainer", `{"container_id": "interop-life"}`)

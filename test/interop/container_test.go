@@ -20,17 +20,21 @@ func process(script string) string {
 		"Capabilities": {"Bounding": ["CAP_KILL"], "Effective": ["CAP_KILL"], "Permitted": ["CAP_KILL"]}}`, args)
 }
 
-// create makes a container whose init runs a shell script.
-func (a *agent) create(id, script string) {
-	a.t.Helper()
-	a.must("CreateContainer", fmt.Sprintf(`{"container_id": %q, "exec_id": %q, "OCI": {
+// container is the JSON of a CreateContainerRequest for a container whose init runs a shell script.
+func container(id, script string) string {
+	return fmt.Sprintf(`{"container_id": %q, "exec_id": %q, "OCI": {
 		"Version": "1.0.2", "Process": %s, "Root": {"Path": %q}, "Hostname": "interop",
 		"Mounts": [
 			{"destination": "/proc", "source": "proc", "type": "proc", "options": ["nosuid", "noexec", "nodev"]},
 			{"destination": "/dev", "source": "tmpfs", "type": "tmpfs", "options": ["nosuid", "mode=755"]}],
 		"Linux": {"CgroupsPath": %q, "Namespaces": [
 			{"Type": "pid"}, {"Type": "mount"}, {"Type": "ipc"}, {"Type": "uts"}]}}}`,
-		id, id, process(script), os.Getenv("KATA_INTEROP_ROOTFS"), os.Getenv("KATA_INTEROP_CGROUP")+"/"+id))
+		id, id, process(script), os.Getenv("KATA_INTEROP_ROOTFS"), os.Getenv("KATA_INTEROP_CGROUP")+"/"+id)
+}
+
+func (a *agent) create(id, script string) {
+	a.t.Helper()
+	a.must("CreateContainer", container(id, script))
 }
 
 // target is the JSON of what names a process, with more members behind it.
