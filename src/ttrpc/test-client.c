@@ -3,6 +3,7 @@
  * VMM. */
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,13 @@ struct outcome {
 	size_t length;
 };
 
+/* A virtual machine monitor in a child process. */
+struct vmm {
+	pid_t pid;
+	char path[64];
+	char address[96];
+};
+
 struct both {
 	struct fixture *fixture;
 	struct ttrpc_client *client;
@@ -30,6 +38,7 @@ struct both {
 	int listener;
 	int peer; /* the bare end of the client's connection, or -1 */
 	unsigned closed;
+	struct vmm vmm;
 };
 
 static void on_reply(struct ttrpc_client *client, const struct ttrpc_reply *reply, void *data)
@@ -70,11 +79,22 @@ static int both_setup(void **state)
 	return 0;
 }
 
+static void vmm_stop(struct vmm *vmm)
+{
+	if (vmm->pid <= 0)
+		return;
+	unlink(vmm->path);
+	kill(vmm->pid, SIGKILL);
+	waitpid(vmm->pid, NULL, 0);
+	vmm->pid = 0;
+}
+
 static int both_teardown(void **state)
 {
 	struct both *both = *state;
 	void *fixture = both->fixture;
 
+	vmm_stop(&both->vmm);
 	ttrpc_client_free(both->client);
 	fd_close(both->peer);
 	fd_close(both->listener);
@@ -431,12 +451,6 @@ static void test_connect_errors(void **state)
 
 /* --- hybrid vsock: a VMM in a child process --- */
 
-struct vmm {
-	pid_t pid;
-	char path[64];
-	char address[96];
-};
-
 /* Accepts one connection, expects "CONNECT 1024\n", writes @answer, and holds the connection until it is
  * told. */
 static void vmm_start(struct vmm *vmm, const void *answer, size_t length, bool hang_up)
@@ -468,44 +482,33 @@ static void vmm_start(struct vmm *vmm, const void *answer, size_t length, bool h
 	close(listener);
 }
 
-static void vmm_stop(struct vmm *vmm)
-{
-	int status;
-
-	unlink(vmm->path);
-	kill(vmm->pid, SIGKILL);
-	assert_int_equal(vmm->pid, waitpid(vmm->pid, &status, 0));
-}
-
 static void test_hybrid_swallows_nothing(void **state)
 {
 	struct both *both = *state;
 	struct outcome outcome = {0};
-	struct vmm vmm;
 	uint8_t bytes[64] = "OK 1073741824\n";
 	size_t length = 14;
 
 	/* The answer to the first call stands right behind the line. */
 	length += hex_decode("00000006 00000001 02 00 0a00 12020801", bytes + length, sizeof(bytes) - length);
-	vmm_start(&vmm, bytes, length, false);
-	both->client = ttrpc_client_connect(both->fixture->loop, vmm.address, 5000, NULL);
+	vmm_start(&both->vmm, bytes, length, false);
+	both->client = ttrpc_client_connect(both->fixture->loop, both->vmm.address, 5000, NULL);
 	assert_non_null(both->client);
 	call(both, "Echo", "", 0, &outcome);
 	wait_for(both, &outcome);
 	assert_int_equal(STATUS_OK, outcome.code);
 	assert_memory_equal("\x08\x01", outcome.payload, 2);
-	vmm_stop(&vmm);
+	vmm_stop(&both->vmm);
 }
 
 static void expect_handshake_error(struct both *both, const void *answer, size_t length, bool hang_up,
 				   const char *text)
 {
 	struct error e = ERROR_INIT;
-	struct vmm vmm;
 
-	vmm_start(&vmm, answer, length, hang_up);
-	both->client = ttrpc_client_connect(both->fixture->loop, vmm.address, hang_up ? 5000 : 100, &e);
-	vmm_stop(&vmm);
+	vmm_start(&both->vmm, answer, length, hang_up);
+	both->client = ttrpc_client_connect(both->fixture->loop, both->vmm.address, hang_up ? 5000 : 100, &e);
+	vmm_stop(&both->vmm);
 	assert_null(both->client);
 	assert_int_equal(STATUS_UNAVAILABLE, e.code);
 	if (!strstr(e.text, text))
