@@ -69,17 +69,13 @@ static void print_container(const char *line, size_t length)
 {
 	json_t *object = json_loadb(line, length, 0, NULL);
 	const char *id = json_string_value(json_object_get(object, "id"));
-	const char *status = json_string_value(json_object_get(object, "status"));
-	json_t *pid = json_object_get(object, "pid");
-	json_t *args = json_object_get(object, "args");
-	const char *word;
 
-	if (id) {
-		printf("%-34s  %-8s  %-8lld ", id, str_or_empty(status), (long long)json_integer_value(pid));
-		for (size_t i = 0; (word = json_string_value(json_array_get(args, i))); i++)
-			printf(" %s", word);
-		printf("\n");
-	}
+	if (id)
+		printf("%-34s  %-8s  %-8lld  %-6lld  %s\n", id,
+		       str_or_empty(json_string_value(json_object_get(object, "status"))),
+		       (long long)json_integer_value(json_object_get(object, "pid")),
+		       (long long)json_integer_value(json_object_get(object, "execs")),
+		       str_or_empty(json_string_value(json_object_get(object, "created"))));
 	json_decref(object);
 }
 
@@ -97,7 +93,7 @@ static void print_id(const char *line, size_t length)
 static void print_list(const char *lines, char form)
 {
 	if (form == 't')
-		printf("%-34s  %-8s  %-8s  %s\n", "ID", "STATUS", "PID", "COMMAND");
+		printf("%-34s  %-8s  %-8s  %-6s  %s\n", "ID", "STATUS", "PID", "EXECS", "CREATED");
 	while (*lines) {
 		size_t length = strcspn(lines, "\n");
 

@@ -135,7 +135,7 @@ static void remove_container(struct ctl *ctl, struct launch *launch)
 
 	request.container_id = borrow(launch->name);
 	if (agent_call_name(ctl->agent, "RemoveContainer", &request, launch->arena, NULL, &e) < 0)
-		ctl_fail(0, &e, "remove container \"%s\"", launch->name);
+		ctl_fail(0, &e, "remove");
 }
 
 /* A random id where none was given. False: no memory. */
@@ -169,7 +169,7 @@ static int start_and_attach(struct ctl *ctl, struct launch *launch, struct sessi
 	int code;
 
 	if (start_container(ctl, launch, &e) < 0) {
-		ctl_fail(0, &e, "start container \"%s\"", launch->name);
+		ctl_fail(0, &e, "start");
 		remove_container(ctl, launch);
 		return ctl_exit_code(&e);
 	}
@@ -203,7 +203,7 @@ static int run(struct ctl *ctl, struct launch *launch)
 	int code;
 
 	if (create_container(ctl, launch, &e) < 0) {
-		ctl_fail(0, &e, "create container \"%s\"", launch->name);
+		ctl_fail(0, &e, "create");
 		return ctl_exit_code(&e);
 	}
 	if (!launch->detach) {
@@ -259,7 +259,7 @@ int cmd_create(struct ctl *ctl, const struct ctl_command *command, int argc, cha
 	if (code >= 0)
 		return code;
 	if (create_container(ctl, &launch, &e) < 0) {
-		ctl_fail(0, &e, "create container \"%s\"", launch.name);
+		ctl_fail(0, &e, "create");
 		return ctl_exit_code(&e);
 	}
 	printf("%s\n", launch.name);
@@ -295,7 +295,7 @@ static int exec(struct ctl *ctl, struct launch *launch)
 			return ctl_fail(CTL_OWN_FAILURE, &e, "attach");
 	}
 	if (exec_process(ctl, launch, container, &e) < 0) {
-		ctl_fail(0, &e, "execute in container \"%s\"", container);
+		ctl_fail(0, &e, "exec");
 		code = ctl_exit_code(&e);
 	} else if (session) {
 		code = attach(ctl, session);

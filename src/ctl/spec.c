@@ -408,14 +408,14 @@ Grpc__Spec *spec_new(const char *container, const struct spec_options *options, 
 	c->bounding = c->effective = c->permitted =
 		arena_memdup(arena, default_capabilities, sizeof(default_capabilities));
 	spec->linux->cgroupspath = arena_printf(arena, "/kata-ctl-%s", container);
+	/* What sethostname(2) takes. */
+	spec->hostname = arena_strndup(arena, container, HOSTNAME_MAX);
 	if (!c->bounding || !spec->linux->cgroupspath || !spec->hostname) {
 		no_memory(e);
 		return NULL;
 	}
 	c->n_bounding = c->n_effective = c->n_permitted = array_length(default_capabilities);
 	spec->process->capabilities = c;
-	/* What sethostname(2) takes. */
-	spec->hostname = arena_strndup(arena, container, HOSTNAME_MAX);
 	return spec_apply(spec, options, arena, e) < 0 ? NULL : spec;
 }
 
