@@ -99,13 +99,12 @@ uint64_t capabilities_known(void)
 {
 	static uint64_t known;
 
-	/* The kernel answers EINVAL from the first number that it does not have. */
-	for (int i = 0; !known || (known >> 63) == 0; i++) {
-		if (i > 63 || prctl(PR_CAPBSET_READ, i, 0, 0, 0) < 0)
-			break;
-		known |= 1ULL << i;
+	/* Looked at once. The kernel answers EINVAL from the first number that it does not have. */
+	for (int i = 0; !(known & 1) && i < 64; i++) {
+		if (prctl(PR_CAPBSET_READ, i, 0, 0, 0) < 0)
+			return known = i > 0 ? (1ULL << i) - 1 : 0;
 	}
-	return known;
+	return known ? known : (known = UINT64_MAX);
 }
 
 static uint64_t resolve_set(char *const *list, size_t count)
