@@ -74,19 +74,25 @@ const char *agent_address(const struct agent *agent)
 	return agent->address;
 }
 
-static int64_t timeout_of(const struct agent *agent, const char *method)
+/* Calls that last until something happens. */
+static bool is_waiting(const char *method)
 {
 	static const char *const waiting[] = {
 		"WaitProcess", "ReadStdout", "ReadStderr", "WriteStdin", "GetOOMEvent",
 	};
 
-	if (agent->timeout_ns >= 0)
-		return agent->timeout_ns;
 	for (size_t i = 0; i < array_length(waiting); i++) {
 		if (strcmp(method, waiting[i]) == 0)
-			return 0;
+			return true;
 	}
-	return CALL_TIMEOUT_NS;
+	return false;
+}
+
+static int64_t timeout_of(const struct agent *agent, const char *method)
+{
+	if (agent->timeout_ns >= 0)
+		return agent->timeout_ns;
+	return is_waiting(method) ? 0 : CALL_TIMEOUT_NS;
 }
 
 static void tell(const struct agent *agent, const struct proto_method *method, const void *request)

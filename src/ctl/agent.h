@@ -44,7 +44,8 @@ int agent_call_limited(struct agent *agent, const char *method, const void *requ
 
 /* @response is NULL where @e has a code; both are valid during the callback only. */
 typedef void (*agent_reply)(const void *response, const struct error *e, void *data);
-/* Sends; @reply is called once, from the loop. 0 or -errno with @e set (then it is not called). */
+/* Sends; @reply is called once, from the loop. Calls that wait for something have no limit here: it is for those who have
+ * other things to do meanwhile. 0 or -errno with @e set (then @reply is not called). */
 int agent_send(struct agent *agent, const char *method, const void *request, agent_reply reply, void *data,
 	       struct error *e);
 
