@@ -179,7 +179,8 @@ int agent_send(struct agent *agent, const char *method, const void *request, age
 		return error_set(e, STATUS_RESOURCE_EXHAUSTED, ENOMEM, "out of memory");
 	*pending = (struct pending){proto_method_find(NULL, method), reply, data};
 	r = ttrpc_client_call(agent->client, pending->method->service, method, buf_begin(&payload),
-			      payload.length, timeout_of(agent, method), on_reply, pending, e);
+			      payload.length, is_waiting(method) ? 0 : timeout_of(agent, method), on_reply,
+			      pending, e);
 	if (r == 0)
 		steal_pointer(pending);
 	return r;

@@ -76,7 +76,7 @@ static int remember(struct connect *c, const char *pair, struct error *e)
 /* The value of an id: given before, or made up now. */
 static char *auto_id(struct connect *c, const char *name, struct error *e)
 {
-	char pair[LONG_ID_SIZE + 8];
+	char pair[LONG_ID_SIZE + sizeof("exec_id=")];
 	char id[LONG_ID_SIZE];
 
 	if (!recall(c, name)) {
@@ -113,8 +113,13 @@ static int fill_ids(struct connect *c, const struct proto_method *method, void *
 		return 0;
 	if (container && str_is_empty(*container) && !(*container = auto_id(c, "cid", e)))
 		return error_result(e);
-	if (exec_id && str_is_empty(*exec_id))
+	/* A new process needs an id of its own; the others without one mean the first process. */
+	if (exec_id && str_is_empty(*exec_id) && method->request == &grpc__exec_process_request__descriptor)
+		*exec_id = auto_id(c, "exec_id", e);
+	else if (exec_id && str_is_empty(*exec_id))
 		*exec_id = recall(c, "exec_id") ? (char *)(uintptr_t)recall(c, "exec_id") : *container;
+	if (exec_id && !*exec_id)
+		return error_result(e);
 	if (strcmp(method->name, "SignalProcess") == 0 && !((Grpc__SignalProcessRequest *)request)->signal)
 		((Grpc__SignalProcessRequest *)request)->signal = 9;
 	return 0;

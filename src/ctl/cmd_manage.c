@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The commands that are one call each: looking after containers that are there. */
-#include <errno.h>
+#include <ctype.h>
 #include <getopt.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -65,24 +65,35 @@ int cmd_version(struct ctl *ctl, const struct ctl_command *command, int argc, ch
 
 /* --- list --- */
 
+/* A member's text; nothing where it would command the terminal. */
+static const char *text_of(const json_t *object, const char *name)
+{
+	const char *text = json_string_value(json_object_get(object, name));
+
+	for (const char *c = text; c && *c; c++) {
+		if (iscntrl((unsigned char)*c))
+			return "?";
+	}
+	return text;
+}
+
 static void print_container(const char *line, size_t length)
 {
 	json_t *object = json_loadb(line, length, 0, NULL);
-	const char *id = json_string_value(json_object_get(object, "id"));
+	const char *id = text_of(object, "id");
 
 	if (id)
-		printf("%-34s  %-8s  %-8lld  %-6lld  %s\n", id,
-		       str_or_empty(json_string_value(json_object_get(object, "status"))),
+		printf("%-34s  %-8s  %-8lld  %-6lld  %s\n", id, str_or_empty(text_of(object, "status")),
 		       (long long)json_integer_value(json_object_get(object, "pid")),
 		       (long long)json_integer_value(json_object_get(object, "execs")),
-		       str_or_empty(json_string_value(json_object_get(object, "created"))));
+		       str_or_empty(text_of(object, "created")));
 	json_decref(object);
 }
 
 static void print_id(const char *line, size_t length)
 {
 	json_t *object = json_loadb(line, length, 0, NULL);
-	const char *id = json_string_value(json_object_get(object, "id"));
+	const char *id = text_of(object, "id");
 
 	if (id)
 		printf("%s\n", id);

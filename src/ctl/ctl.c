@@ -120,6 +120,13 @@ struct agent *ctl_connect(struct ctl *ctl, struct error *e)
 	return ctl->agent;
 }
 
+/* What an agent says must not command the terminal. */
+static void print_clean(FILE *file, const char *text)
+{
+	for (; *text; text++)
+		fputc(iscntrl((unsigned char)*text) && *text != '\n' && *text != '\t' ? '?' : *text, file);
+}
+
 int ctl_fail(int code, const struct error *e, const char *format, ...)
 {
 	_cleanup_free_ char *text = NULL;
@@ -133,11 +140,12 @@ int ctl_fail(int code, const struct error *e, const char *format, ...)
 		text = NULL;
 		return code;
 	}
-	if (!e)
-		fprintf(stderr, "kata-agent-ctl: %s\n", text);
-	else
-		fprintf(stderr, "kata-agent-ctl: %s%s%s: %s\n", text, *text ? ": " : "", status_name(e->code),
-			e->text);
+	fprintf(stderr, "kata-agent-ctl: %s", text);
+	if (e) {
+		fprintf(stderr, "%s%s: ", *text ? ": " : "", status_name(e->code));
+		print_clean(stderr, e->text);
+	}
+	fputc('\n', stderr);
 	return code;
 }
 
