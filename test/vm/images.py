@@ -93,7 +93,8 @@ def machine(name, build, plays, driver=os.path.join(HERE, 'driver')):
         mkguest('-o', image, *common, *modules, '--file', HERE + '/bare-init:/sbin/init', *before)
     elif what.get('disk'):
         disk = os.path.join(base, name + '.ext4')
-        mkguest('-o', disk, '--size', '96', *common, *agent)
+        mkguest('-o', disk, '--size', '96', *common, *agent, '--kernel', kernel,
+                *[word for module in MODULES for word in ('--module', '+' + module.lstrip('+'))])
         mkguest('-o', image, '--busybox', shutil.which('busybox'), *modules, '--init', '/bin/sh /sbin/to-disk',
                 '--file', HERE + '/to-disk:/sbin/to-disk')
         arguments['extra'] += ['-drive', 'file=%s,format=raw,if=none,id=root,snapshot=on' % disk,
