@@ -495,8 +495,6 @@ static void created(struct launch *launch, int r, const struct error *e)
 	} else {
 		cgroup_free(container->cgroup);
 		container->cgroup = NULL;
-		if (!(container->namespaces & CLONE_NEWNS) && container->spec->root)
-			rootfs_unmount_below(container->engine->proc, container->spec->root->path);
 		container->status = CONTAINER_STOPPED;
 		told = *e;
 		error_prefix(&told, "create container \"%s\"", container->id);

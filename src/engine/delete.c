@@ -5,18 +5,16 @@
  * it is harmless.
  *
  *     kill init (and with its pid namespace all in it) → wait for it, at most KILL_WAIT_MS → poststop hooks →
- *     RDT class → cgroup, with whoever is left in it → mounts of a container without a mount namespace
+ *     RDT class → cgroup, with whoever is left in it
  */
 
 #include <errno.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 
 #include "base/fd.h"
 #include "base/log.h"
 #include "engine/engine_private.h"
-#include "engine/rootfs.h"
 
 enum { KILL_WAIT_MS = 10000, POLL_MS = 100 };
 
@@ -43,8 +41,6 @@ static void end(struct removal *removal)
 	struct container *container = operation->container;
 	int r = removal->r;
 
-	if (!(container->namespaces & CLONE_NEWNS) && container->spec->root)
-		rootfs_unmount_below(container->engine->proc, container->spec->root->path);
 	if (r < 0)
 		error_prefix(&removal->error, "delete container \"%s\"", container->id);
 	operation_end(operation, r, &removal->error);

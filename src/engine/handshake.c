@@ -152,9 +152,13 @@ int handshake_receive(int socket, struct handshake_message *message)
 	};
 	ssize_t n;
 
-	do {
+	/* A peer that ended without reading all (an error met our GO on the way) is told as a reset, once, and before what it
+	 * had said: that comes now. */
+	for (int resets = 0;; resets += errno == ECONNRESET) {
 		n = recvmsg(socket, &header, MSG_CMSG_CLOEXEC);
-	} while (n < 0 && errno == EINTR);
+		if (n >= 0 || !(errno == EINTR || (errno == ECONNRESET && resets == 0)))
+			break;
+	}
 	if (n < 0)
 		return -errno;
 	_cleanup_fd_ int fd = take_descriptor(&header);

@@ -124,31 +124,6 @@ static int make_parent_private(const struct rootfs *rootfs, int directory, struc
 	return 0;
 }
 
-void rootfs_unmount_below(int proc, const char *path)
-{
-	_cleanup_free_ char *table = NULL;
-	_cleanup_free_ char *clean = path_clean(path);
-	struct table_line line;
-	size_t length;
-
-	if (!clean || str_equal(clean, "/") || read_table(proc, &table) < 0)
-		return;
-	length = strlen(clean);
-	/* Backwards: what was mounted last goes first. */
-	for (char *end = table + strlen(table); end > table;) {
-		char *start = end - 1;
-		while (start > table && start[-1] != '\n')
-			start--;
-		end[-1] = '\0';
-		end = start;
-		if (!parse_line(start, &line))
-			continue;
-		unescape(line.mount_point);
-		if (strncmp(line.mount_point, clean, length) == 0 && line.mount_point[length] == '/')
-			(void)umount2(line.mount_point, MNT_DETACH | UMOUNT_NOFOLLOW);
-	}
-}
-
 /* --- open --------------------------------------------------------------------------------------------------- */
 
 static int cut_off(struct rootfs *rootfs, struct error *e)

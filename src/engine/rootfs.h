@@ -9,8 +9,8 @@
  * Everything below it is reached from one descriptor (`fd`) with openat2(RESOLVE_IN_ROOT) and used by descriptor. The root
  * is a clone of the given directory's mount tree, so that read-only and propagation are the container's own.
  *
- * Without a mount namespace of its own the container shares the mounts of who made it: what is mounted stays visible there
- * until the container is deleted (rootfs_unmount_below()), and the root is changed by chroot(2).
+ * Without a mount namespace of its own nothing is mounted (validation refuses what would be), and the root is changed by
+ * chroot(2).
  */
 
 #include <stdbool.h>
@@ -49,8 +49,5 @@ int rootfs_enter(struct rootfs *rootfs, struct error *e);
 
 /* MS_* of `linux.rootfsPropagation`; 0 when absent or unknown. */
 unsigned long rootfs_propagation(const char *name);
-
-/* [parent] Detaches what a container without a mount namespace left mounted below @path. */
-void rootfs_unmount_below(int proc, const char *path);
 
 #endif

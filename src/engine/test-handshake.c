@@ -83,6 +83,24 @@ static void descriptors_ride_only_where_expected(void **state)
 	fd_close(pair[1]);
 }
 
+/* A peer that ends with our message unread has said what it said all the same. */
+static void last_words_outlive_a_reset(void **state)
+{
+	int pair[2];
+	struct handshake_message m;
+	struct error e = ERROR_INIT;
+
+	assert_int_equal(handshake_pair(pair), 0);
+	assert_int_equal(handshake_send(pair[0], HANDSHAKE_GO, 0, -1), 0);
+	error_set(&e, STATUS_INTERNAL, EIO, "last words");
+	assert_int_equal(handshake_send_error(pair[1], &e), 0);
+	fd_close(pair[1]);
+	assert_int_equal(handshake_receive(pair[0], &m), 1);
+	assert_string_equal(m.error.text, "last words");
+	assert_int_equal(handshake_receive(pair[0], &m), 0);
+	fd_close(pair[0]);
+}
+
 static void nonsense_is_refused(void **state)
 {
 	struct handshake_message m = {0};
@@ -115,6 +133,7 @@ int main(void)
 		cmocka_unit_test(messages_survive),
 		cmocka_unit_test(longest_error_fits),
 		cmocka_unit_test(descriptors_ride_only_where_expected),
+		cmocka_unit_test(last_words_outlive_a_reset),
 		cmocka_unit_test(nonsense_is_refused),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
