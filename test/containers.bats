@@ -110,8 +110,7 @@ nothing_of() {
 	agent_start "KATA_AGENT_FAIL_STEP=$(for s in $steps; do printf 'create.%s@60000,' "$s"; done)"
 	spec c1 /bin/sleep 1000 >"$tmp/request"
 	for step in $steps; do
-		ctl CreateContainer "@$tmp/request" 3>&- &
-		client=$!
+		ctl_begin CreateContainer "@$tmp/request"
 		sleep 0.3
 		kill -KILL $client
 		wait $client || true
@@ -123,8 +122,7 @@ nothing_of() {
 @test "container: a create for an id that is being undone waits for the undo" {
 	agent_start "KATA_AGENT_FAIL_STEP=create.record@2000"
 	spec c1 /bin/sleep 1000 >"$tmp/request"
-	ctl CreateContainer "@$tmp/request" 3>&- &
-	client=$!
+	ctl_begin CreateContainer "@$tmp/request"
 	sleep 0.3
 	fails_with "already exists" create c1 /bin/true
 	kill -KILL $client

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # What plays share: a guest to play in, an agent in it, and calls to that agent.
 #
-# The guest is a mount and a PID namespace of its own with an empty /run/kata-containers, so that whatever an agent
+# The guest is a mount and a PID namespace of its own with an empty /run, so that whatever an agent
 # does by mistake it does there, and everything that it leaves can be seen. It lives for one test.
 #
 #   load helpers
@@ -30,7 +30,7 @@ guest_start() {
 	rootfs=$tmp/rootfs
 	agent=
 	"$BATS_TEST_DIRNAME/../tools/mkrootfs" "$rootfs"
-	unshare --mount --pid --fork --mount-proc --propagation private --kill-child sleep infinity 3>&- &
+	unshare --mount --pid --fork --mount-proc --propagation private --kill-child sleep infinity 3>&- 2>/dev/null &
 	guest_parent=$!
 	guest=
 	for _ in $(seq 100); do
@@ -38,7 +38,7 @@ guest_start() {
 		sleep 0.05
 	done
 	[ -n "$guest" ]
-	in_guest sh -c 'mkdir -p /run/kata-containers && mount -t tmpfs tmpfs /run/kata-containers'
+	in_guest sh -c 'mount -t tmpfs tmpfs /run && mkdir /run/kata-containers'
 	mounts_before=$(guest_mounts)
 }
 
@@ -67,6 +67,7 @@ eventually() {
 }
 
 agent_start() {
+	[ -x "$agent_program" ] && [ -x "$ctl_program" ] || { echo "no programs in $build"; return 1; }
 	env "KATA_AGENT_SERVER_ADDR=$address" KATA_AGENT_LOG_LEVEL=debug "$@" \
 		nsenter -t "$guest" -m -p "$agent_program" >>"$tmp/log" 2>&1 3>&- &
 	agent_parent=$!
@@ -99,7 +100,7 @@ nothing_left() {
 	[ -z "$left" ] || { echo "mounts left: $left"; return 1; }
 	left=$(guest_cgroups)
 	[ -z "$left" ] || { echo "cgroups left: $left"; return 1; }
-	left=$(in_guest find /run/kata-containers -mindepth 1)
+	left=$(in_guest find /run -mindepth 1 ! -path /run/kata-containers)
 	[ -z "$left" ] || { echo "files left: $left"; return 1; }
 	[ ! -e "$tmp/agent.sock" ] || { echo "socket left"; return 1; }
 }
@@ -127,6 +128,11 @@ guest_stop() {
 	return $status
 }
 
+# In the background, as a process of its own that can be killed: its pid is in $client.
+ctl_begin() {
+	(exec "$ctl_program" --server-address "$address" "$@") 3>&- &
+	client=$!
+}
 ctl() { "$ctl_program" --server-address "$address" "$@"; }
 rpc() { ctl --timeout "${timeout:-60s}" "$@"; }
 
@@ -141,20 +147,22 @@ fails_with() {
 	[[ $out == *"$text"* ]] || { echo "\"$text\" is not in: $out"; return 1; }
 }
 
+# The arguments as a JSON list. (jq's own --args takes those that look like its options.)
+json_list() { printf '%s\036' "$@" | jq -Rsc 'split("\u001e")[:-1]'; }
 spec() {
 	local id=$1 terminal=false
 	shift
 	if [ "$1" = -t ]; then terminal=true; shift; fi
-	jq -cn --arg id "$id" --arg root "$rootfs" --arg cgroup "/$cgroup/$id" --argjson terminal $terminal \
+	json_list "$@" | jq -c --arg id "$id" --arg root "$rootfs" --arg cgroup "/$cgroup/$id" --argjson terminal $terminal \
 		'{container_id: $id, OCI: {ociVersion: "1.0.2", root: {path: $root},
-		  process: {terminal: $terminal, args: $ARGS.positional, env: ["PATH=/bin", "TERM=xterm"], cwd: "/",
+		  process: {terminal: $terminal, args: ., env: ["PATH=/bin", "TERM=xterm"], cwd: "/",
 		            user: {uid: 0, gid: 0},
 		            capabilities: {bounding: ["CAP_KILL", "CAP_CHOWN"], effective: ["CAP_KILL", "CAP_CHOWN"],
 		                           permitted: ["CAP_KILL", "CAP_CHOWN"]}},
 		  mounts: [{destination: "/proc", type: "proc", source: "proc"},
 		           {destination: "/dev", type: "tmpfs", source: "tmpfs", options: ["mode=755"]},
 		           {destination: "/dev/pts", type: "devpts", source: "devpts", options: ["newinstance", "ptmxmode=0666"]}],
-		  linux: {cgroupsPath: $cgroup, namespaces: [{type: "mount"}, {type: "uts"}, {type: "ipc"}]}}}' --args "$@"
+		  linux: {cgroupsPath: $cgroup, namespaces: [{type: "mount"}, {type: "uts"}, {type: "ipc"}]}}}'
 }
 create() { spec "$@" >"$tmp/request.$BASHPID"; rpc CreateContainer "@$tmp/request.$BASHPID"; }
 start() { rpc StartContainer "{\"container_id\":\"$1\"}"; }
@@ -165,9 +173,8 @@ wait_code() { rpc WaitProcess "{\"container_id\":\"$1\",\"exec_id\":\"$2\"}" | j
 execute() {
 	local id=$1 exec=$2
 	shift 2
-	rpc ExecProcess "$(jq -cn --arg id "$id" --arg exec "$exec" \
-		'{container_id: $id, exec_id: $exec, process: {Args: $ARGS.positional, Env: ["PATH=/bin"], Cwd: "/"}}' \
-		--args "$@")"
+	rpc ExecProcess "$(json_list "$@" | jq -c --arg id "$id" --arg exec "$exec" \
+		'{container_id: $id, exec_id: $exec, process: {Args: ., Env: ["PATH=/bin"], Cwd: "/"}}')"
 }
 # One read.
 read_some() {

@@ -42,8 +42,7 @@ teardown() { guest_stop; }
 @test "stdio: a read that was parked on a lost connection takes nothing with it" {
 	running c1 /bin/sh -c 'read x; echo "got $x"'
 	for i in 1 2 3; do
-		ctl ReadStdout '{"container_id":"c1","len":1000}' >/dev/null 2>&1 3>&- &
-		client=$!
+		ctl_begin ReadStdout '{"container_id":"c1","len":1000}' >/dev/null 2>&1
 		sleep 0.1
 		kill -KILL $client
 		wait $client || true
@@ -96,7 +95,7 @@ teardown() { guest_stop; }
 @test "stdio: a write to a process that has gone says EPIPE" {
 	running c1 /bin/true
 	[ "$(wait_code c1)" = 0 ]
-	eventually fails_with "EPIPE: Broken pipe" write_stdin c1 "" x
+	fails_with "EPIPE: Broken pipe" write_stdin c1 "" x
 }
 
 @test "stdio: a write waits until all of it was taken, and the close comes after it" {

@@ -94,6 +94,7 @@ static void bury(struct entry *entry)
 	struct task *task, *tmp;
 	list_remove(&entry->link);
 	loop_defer_remove(&entry->prune);
+	loop_timer_remove(&entry->patience);
 	list_for_each_entry_safe (task, tmp, &entry->tasks, link)
 		task_free(task);
 	cgroup_oom_free(entry->oom);
@@ -140,6 +141,10 @@ void entry_begin(struct entry *entry)
 
 void entry_end(struct entry *entry)
 {
-	if (--entry->operations == 0 && entry->doomed)
+	if (--entry->operations > 0)
+		return;
+	if (entry->doomed)
 		destroy(entry);
+	else
+		entry_settle(entry);
 }

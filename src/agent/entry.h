@@ -55,6 +55,8 @@ struct entry {
 	struct sequence *sequence; /* of the creation or the removal */
 	struct job *job;	   /* of the step that runs */
 	struct loop_defer prune;
+	bool deleting; /* the engine's container is to be deleted as soon as that is possible */
+	struct loop_timer patience;
 
 	/* During creation only. */
 	struct ttrpc_call *call; /* NULL: nobody is to be told */
@@ -100,6 +102,9 @@ int entry_remove(struct entry *entry, struct removal *removal, struct error *e);
 
 /* task_prune(), once the loop's round is over. */
 void entry_prune(struct entry *entry);
+
+/* Its init process has exited, or an operation has ended: what waited for that goes on. */
+void entry_settle(struct entry *entry);
 
 /* Brackets an operation of the engine on the entry's container. */
 void entry_begin(struct entry *entry);

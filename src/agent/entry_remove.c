@@ -9,12 +9,15 @@
 #include "agent/entry.h"
 
 #include <errno.h>
+#include <signal.h>
 
 #include "agent/bundle.h"
 #include "agent/sandbox.h"
 #include "agent/sequence.h"
 #include "base/fd.h"
 #include "base/log.h"
+
+enum { PATIENCE_MS = 10000 }; /* for init to die */
 
 static void container_deleted(struct container *container, int r, const struct error *e, void *data)
 {
@@ -24,12 +27,41 @@ static void container_deleted(struct container *container, int r, const struct e
 	entry_end(entry);
 }
 
+/*
+ * The engine refuses to delete a container in the middle of something else, and looks for the death of init by a timer. So
+ * init is killed first, which brings everything else about it to its end too, and then comes the deletion.
+ */
+void entry_settle(struct entry *entry)
+{
+	struct task *init = task_find_any(entry, "");
+	if (!entry->deleting || entry->operations > 0)
+		return;
+	/* A frozen process dies only once it is thawed, which is the engine's business. */
+	if (init && !init->exited && entry->patience.loop && container_status(entry->container) != CONTAINER_PAUSED)
+		return;
+	entry->deleting = false;
+	loop_timer_remove(&entry->patience);
+	entry_begin(entry);
+	container_delete(entry->container, true, container_deleted, entry);
+}
+
+static void patience_over(struct loop_timer *timer)
+{
+	entry_settle(list_entry(timer, struct entry, patience));
+}
+
 static int delete_container(void *object, struct error *e)
 {
 	struct entry *entry = object;
-	(void)e;
-	entry_begin(entry);
-	container_delete(entry->container, true, container_deleted, entry);
+	struct task *init = task_find_any(entry, "");
+	struct error ignored = ERROR_INIT;
+	int r = loop_timer_set(entry->sandbox->loop, &entry->patience, PATIENCE_MS, patience_over);
+	if (r < 0)
+		return error_errno(e, -r, "timer");
+	if (init && init->process && !init->exited)
+		(void)process_signal(init->process, SIGKILL, &ignored);
+	entry->deleting = true;
+	entry_settle(entry);
 	return STEP_WAIT;
 }
 

@@ -162,7 +162,8 @@ static void write_stdin(struct sandbox *sandbox, struct ttrpc_call *call, const 
 		return;
 	}
 	if (!task->input) {
-		ttrpc_call_fail_text(call, STATUS_INTERNAL, "Cannot get writer");
+		ttrpc_call_fail_text(call, STATUS_INTERNAL,
+				     task->exited ? "write: EPIPE: Broken pipe" : "Cannot get writer");
 		return;
 	}
 	struct carried_write *carried = arena_new_object(call->arena, struct carried_write);

@@ -34,6 +34,7 @@ static int open_engine(struct sandbox *sandbox, struct error *e)
 		.pin = sandbox->options.pin,
 		.no_pivot = sandbox->options.no_pivot,
 		.pipe_size = sandbox->options.pipe_size,
+		.wire = true,
 	};
 	sandbox->engine = engine_new(&options, e);
 	return sandbox->engine ? 0 : error_result(e);

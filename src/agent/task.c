@@ -181,6 +181,8 @@ static void process_exited(struct process *process, void *data)
 		tell_end(task);
 	/* Later: the engine is still busy with this process. */
 	entry_prune(task->entry);
+	if (process->init)
+		entry_settle(task->entry);
 }
 
 void task_bind(struct task *task, struct process *process)
