@@ -286,3 +286,17 @@ int rdt_remove(struct rdt *rdt, struct error *e)
 	rdt->own_monitoring = rdt->own_class = false;
 	return r;
 }
+
+int rdt_update(const char *root, const Grpc__LinuxIntelRdt *in, const char *container_id, struct error *e)
+{
+	_cleanup_buf_ struct buf wanted = BUF_INIT;
+
+	if (!root)
+		return error_set(e, STATUS_FAILED_PRECONDITION, ENOENT,
+				 "linux.intelRdt: resctrl is not mounted");
+	struct rdt *rdt = rdt_name(root, in, container_id);
+	const char *text = wanted_schemata(in, &wanted) == 0 ? buf_string(&wanted) : NULL;
+	int r = rdt && text ? write_schemata(rdt->class, text, e) : error_errno(e, ENOMEM, "schemata");
+	rdt_free(rdt);
+	return r < 0 ? error_prefix(e, "linux.intelRdt") : 0;
+}

@@ -30,6 +30,8 @@ int rdt_new(const char *root, const Grpc__LinuxIntelRdt *in, const char *contain
 int rdt_attach(const struct rdt *rdt, pid_t pid, struct error *e);
 /* Removes what rdt_new() made. Takes NULL. 0 or -errno. */
 int rdt_remove(struct rdt *rdt, struct error *e);
+/* Writes the schemata of @in into a class that is there. 0 or -errno. */
+int rdt_update(const char *root, const Grpc__LinuxIntelRdt *in, const char *container_id, struct error *e);
 /* Takes NULL. Removes nothing. */
 void rdt_free(struct rdt *rdt);
 /* For a process that did not make it (a later `delete`): the same object from the spec; nothing is created. It removes the

@@ -242,6 +242,14 @@ static void resctrl(void **state)
 		rdt_new(root, from_json(type, "{'l3CacheSchema':'L3:0=f'}", arena), "mine", &rdt, &e),
 		-ENOENT);
 	assert_int_equal(access(path(arena, "mine"), F_OK), -1);
+	assert_int_equal(
+		rdt_update(root, from_json(type, "{'closID':'gold','memBwSchema':'MB:0=7'}", arena), "c", &e),
+		0);
+	assert_true(file_read(AT_FDCWD, path(arena, "gold/schemata"), 256, &text) > 0);
+	assert_non_null(strstr(text, "MB:0=7\n"));
+	free(text);
+	assert_int_equal(rdt_update(root, from_json(type, "{'memBwSchema':'MB:0=7'}", arena), "none", &e),
+			 -ENOENT);
 	assert_int_equal(rdt_attach(NULL, 1, &e), 0);
 	assert_int_equal(rdt_remove(NULL, &e), 0);
 	assert_null(rdt_find(root, NULL, "c"));
