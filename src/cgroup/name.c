@@ -15,7 +15,7 @@
 #include "base/buf.h"
 #include "base/str.h"
 
-enum { PATH_TOTAL_MAX = 4000 };
+enum { PATH_TOTAL_MAX = 4000, SLICE_TOTAL_MAX = PATH_TOTAL_MAX - NAME_MAX - 1 };
 
 static int refuse(struct error *e, const char *path, const char *what)
 {
@@ -89,6 +89,33 @@ static bool unit_chars_valid(const char *text)
 	return true;
 }
 
+/* systemd puts a "_" in front of a directory that could be taken for one of the kernel's files. */
+static bool needs_escape(const char *name, size_t length)
+{
+	static const char *const files[] = {"notify_on_release", "release_agent", "tasks"};
+	const char *dot = memchr(name, '.', length);
+
+	for (size_t i = 0; i < array_length(files); i++)
+		if (length == strlen(files[i]) && memcmp(name, files[i], length) == 0)
+			return true;
+	if (name[0] == '_' || name[0] == '.')
+		return true;
+	return dot && (controller_find(name, (size_t)(dot - name)) >= 0 || strncmp(name, "cgroup.", 7) == 0);
+}
+
+/* As append_part(), escaped: @name and @suffix are one name. */
+static int append_unit(struct buf *out, const char *name, size_t length, const char *suffix)
+{
+	_cleanup_free_ char *whole = NULL;
+
+	if (asprintf(&whole, "%.*s%s", (int)length, name, suffix) < 0) {
+		whole = NULL;
+		return -ENOMEM;
+	}
+	append_part(out, "_", needs_escape(whole, strlen(whole)));
+	return buf_append_string(out, whole);
+}
+
 /* "a-b.slice" → "a.slice/a-b.slice"; "-.slice" → "". */
 static int expand_slice(const char *slice, struct buf *out)
 {
@@ -103,15 +130,15 @@ static int expand_slice(const char *slice, struct buf *out)
 	if (slice[0] == '-' || slice[stem - 1] == '-' || strstr(slice, "--"))
 		return -EINVAL;
 	for (dash = strchr(slice, '-'); dash; dash = strchr(dash + 1, '-')) {
-		append_part(out, slice, (size_t)(dash - slice));
-		buf_append_string(out, ".slice");
+		if (append_unit(out, slice, (size_t)(dash - slice), ".slice") < 0)
+			return -ENOMEM;
 	}
-	return append_part(out, slice, length);
+	return append_unit(out, slice, length, "");
 }
 
 bool cgroup_path_is_systemd(const char *path)
 {
-	_cleanup_buf_ struct buf unused = BUF_INIT;
+	_cleanup_buf_ struct buf expanded = BUF_INIT;
 	char slice[NAME_MAX + 1];
 	const char *first = path ? strchr(path, ':') : NULL;
 	const char *second = first ? strchr(first + 1, ':') : NULL;
@@ -119,14 +146,17 @@ bool cgroup_path_is_systemd(const char *path)
 
 	if (!second || strchr(second + 1, ':') || !unit_chars_valid(path))
 		return false;
+	/* The unit will be called PREFIX-NAME.scope. */
+	if (strlen(first) + strlen(".scope") >= NAME_MAX)
+		return false;
 	length = (size_t)(first - path);
 	if (length == 0)
 		return true;
-	if (length > NAME_MAX)
+	if (length >= NAME_MAX)
 		return false;
 	memcpy(slice, path, length);
 	slice[length] = '\0';
-	return expand_slice(slice, &unused) == 0;
+	return expand_slice(slice, &expanded) == 0 && expanded.length <= SLICE_TOTAL_MAX;
 }
 
 enum cgroup_driver cgroup_choose(bool pid1, const char *path, bool systemd_running, enum cgroup_pin pin,
@@ -176,7 +206,8 @@ static char *unit_path(const char *slice, const char *unit)
 
 	if (expand_slice(slice, &out) < 0)
 		return NULL;
-	append_part(&out, unit, strlen(unit));
+	if (append_unit(&out, unit, strlen(unit), "") < 0)
+		return NULL;
 	text = out.failed ? NULL : buf_string(&out);
 	return text ? strdup(text) : NULL;
 }
@@ -207,8 +238,8 @@ int systemd_parse(const char *path, const char *id, char **slice, char **unit, c
 	u = unit_name(first + 1, (size_t)(second - first - 1), second[1] ? second + 1 : str_or_empty(id));
 	if (!s || !u)
 		return error_errno(e, ENOMEM, "cgroup path");
-	if (strlen(s) > NAME_MAX || strlen(u) > NAME_MAX || u[0] == '.' || !unit_chars_valid(u) ||
-	    strchr(u, ':'))
+	/* One byte is kept for an escape. */
+	if (strlen(s) >= NAME_MAX || strlen(u) >= NAME_MAX || !unit_chars_valid(u) || strchr(u, ':'))
 		return refuse(e, path, "not a name of systemd's");
 	p = unit_path(s, u);
 	if (!p)

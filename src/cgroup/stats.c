@@ -38,19 +38,27 @@ static uint64_t saturated(uint64_t a, uint64_t factor)
 	return __builtin_mul_overflow(a, factor, &r) ? UINT64_MAX : r;
 }
 
+/* Room for every word of the text: a hostile or odd line may repeat a key. */
+static size_t count_words(const char *text)
+{
+	size_t n = 1;
+
+	for (; *text; text++)
+		n += *text == ' ' || *text == '\n';
+	return n;
+}
+
 /* --- cpu ---------------------------------------------------------------------------------------------------- */
 
 static int read_percpu(const struct cgroup_dir *dir, struct arena *arena, struct cgroup_stats *out)
 {
 	_cleanup_free_ char *text = knob_read(dir, "cpuacct.usage_percpu");
-	size_t words = 0, n = 0;
 	char *save = NULL;
+	size_t n = 0;
 
 	if (!text)
 		return 0;
-	for (const char *p = text; *p; p++)
-		words += *p == ' ';
-	out->cpu.percpu_ns = arena_array(arena, words + 1, sizeof(uint64_t));
+	out->cpu.percpu_ns = arena_array(arena, count_words(text), sizeof(uint64_t));
 	if (!out->cpu.percpu_ns)
 		return -ENOMEM;
 	for (char *word = strtok_r(text, " \n", &save); word; word = strtok_r(NULL, " \n", &save))
@@ -385,16 +393,6 @@ static void v2_io_line(char *line, struct cgroup_stats *out)
 				table_add(&out->io.serviced, major, minor, io_keys[i].count_op, value);
 		}
 	}
-}
-
-/* Room for every word of the text: a hostile or odd line may repeat a key. */
-static size_t count_words(const char *text)
-{
-	size_t n = 1;
-
-	for (; *text; text++)
-		n += *text == ' ' || *text == '\n';
-	return n;
 }
 
 static int v2_io(const struct cgroup_dir *dir, struct arena *arena, struct cgroup_stats *out)

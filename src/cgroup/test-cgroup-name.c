@@ -194,6 +194,11 @@ static void test_systemd_names(void **state)
 	parses("a.slice::n", "a.slice", "n.scope", "a.slice/n.scope");
 	parses("a.slice:p:", "a.slice", "p-ID.scope", "a.slice/p-ID.scope");
 	parses("a.slice:p:n.slice", "a.slice", "p-n.slice.scope", "a.slice/p-n.slice.scope");
+	/* systemd escapes what looks like a file of the kernel's. */
+	parses(":_p:n", "system.slice", "_p-n.scope", "system.slice/__p-n.scope");
+	parses(":.:n", "system.slice", ".-n.scope", "system.slice/_.-n.scope");
+	parses("memory.slice:cpu.x:n", "memory.slice", "cpu.x-n.scope", "_memory.slice/_cpu.x-n.scope");
+	parses(":cgroup.x:n", "system.slice", "cgroup.x-n.scope", "system.slice/_cgroup.x-n.scope");
 	parses("::", "system.slice", "kata_agent-ID.scope", "system.slice/kata_agent-ID.scope");
 	/* A pinned systemd gets whatever form. */
 	parses("/kubepods/x", "system.slice", "kata_agent-ID.scope", "system.slice/kata_agent-ID.scope");
