@@ -206,7 +206,9 @@ static void test_systemd_names(void **state)
 	memset(name, 'n', sizeof(name));
 	memcpy(name, "a.slice:p:", 10);
 	name[sizeof(name) - 1] = '\0';
-	parses(name, NULL, NULL, NULL);
+	/* No unit can be called so: it is no systemd's form, and a pin still gets a scope. */
+	assert_false(cgroup_path_is_systemd(name));
+	parses(name, "system.slice", "kata_agent-ID.scope", "system.slice/kata_agent-ID.scope");
 }
 
 static void test_shares_and_weights(void **state)
