@@ -147,6 +147,7 @@ void process_free(struct process *process)
 	if (!process)
 		return;
 	loop_child_remove(&process->child);
+	loop_fd_remove(&process->watch);
 	loop_defer_remove(&process->defer);
 	list_remove(&process->link);
 	close_stdio(process);

@@ -93,9 +93,11 @@ struct process {
 	void (*on_exit)(struct process *process, void *data);
 	void *on_exit_data;
 	void *user; /* the caller's own */
+	/* The engine's own. */
 	struct loop_child child;
-	struct launch *launch;	 /* the engine's, while it is being made */
-	struct loop_defer defer; /* the engine's */
+	struct loop_fd watch; /* of a restored one that is not our child: its pidfd */
+	struct loop_defer defer;
+	struct launch *launch; /* while it is being made */
 };
 
 typedef void (*container_done)(struct container *container, int r, const struct error *e, void *data);

@@ -519,6 +519,14 @@ void container_abort(struct container *container)
 		operation->abort(operation);
 }
 
+static uint64_t wall_clock(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
 static struct container *container_new(struct engine *engine, const struct container_params *params)
 {
 	struct container *container = calloc(1, sizeof(*container));
@@ -536,7 +544,7 @@ static struct container *container_new(struct engine *engine, const struct conta
 	container->gate_elsewhere = params->gate >= 0;
 	container->no_new_keyring = params->no_new_keyring;
 	container->preserve_fds = params->preserve_fds;
-	container->created_at = (int64_t)time(NULL);
+	container->created_at = wall_clock();
 	if (container->id && container->bundle)
 		container->init = process_new(container, "", true);
 	if (container->init)
