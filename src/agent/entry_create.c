@@ -274,12 +274,12 @@ static void memory_kill(uint64_t kills, void *data)
 	oom_report(entry->sandbox->oom, entry->id);
 }
 
-/* The container that stands for the sandbox itself is not watched (reference 03, 5.1). */
+/* Every container, also one that is its whole sandbox. */
 static void watch_memory(struct entry *entry)
 {
 	struct error e = ERROR_INIT;
 	struct cgroup *cgroup = container_cgroup(entry->container);
-	if (!cgroup || str_equal(entry->id, entry->sandbox->id))
+	if (!cgroup)
 		return;
 	entry->oom = cgroup_oom_watch(cgroup, entry->sandbox->loop, memory_kill, entry, &e);
 	if (!entry->oom)
