@@ -437,22 +437,24 @@ static void join_names(uint32_t bits, char *text, size_t size)
 	}
 }
 
-/* One write for all; only when that is refused, one each, so that one that cannot be had costs no other. */
+/*
+ * One write for all; only when that is refused, one each, so that one that cannot be had costs no other. Not where
+ * processes are in the way: there the kernel would still hand down those controllers that know threads, and thereby make
+ * the directories below unfit for processes.
+ */
 static void enable_at(struct cgroup *cg, int fd, uint32_t wanted)
 {
 	char text[256];
 	uint32_t missing = wanted & ~listed(fd, "cgroup.subtree_control");
+	int r, all;
 
 	join_names(missing, text, sizeof(text));
-	if (!missing || write_subtree(fd, text) == 0)
-		return;
-	for (int c = 0; c < CONTROLLER_COUNT; c++) {
-		int r;
-
+	all = missing ? write_subtree(fd, text) : 0;
+	for (int c = 0; c < CONTROLLER_COUNT && all < 0; c++) {
 		if (!(missing & (1u << c)))
 			continue;
 		join_names(1u << c, text, sizeof(text));
-		r = write_subtree(fd, text);
+		r = all == -EBUSY ? all : write_subtree(fd, text);
 		if (r < 0)
 			cg->enabling[c] = -r;
 	}
