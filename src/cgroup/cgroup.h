@@ -39,8 +39,8 @@ bool cgroup_host_has(const struct cgroup_host *host, const char *controller);
 /* /run/systemd/system exists and the system bus or systemd's private socket accepts a connection. */
 bool cgroup_systemd_running(void);
 
-/* Form of a path as hosts send it: systemd's has exactly two ':' and parts that systemd would take (the first one empty
- * or a slice); whatever else has colons is a path with other separators, as the hosts see it too. */
+/* Form of a path as hosts send it: exactly two ':' (systemd) or not (cgroupfs). What could be no name of a unit ("/",
+ * "@", blanks, too long) is not systemd's either. A first part that is no slice stands for system.slice. */
 bool cgroup_path_is_systemd(const char *path);
 
 /*

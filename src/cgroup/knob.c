@@ -31,6 +31,7 @@ static int write_text(const struct cgroup_dir *dir, const char *file, const char
 	return dir->cg->rootless && is_denied(r) ? 0 : r;
 }
 
+static int format_text(char **out, const char *format, va_list ap) __attribute__((format(printf, 2, 0)));
 static int format_text(char **out, const char *format, va_list ap)
 {
 	int n = vasprintf(out, format, ap);

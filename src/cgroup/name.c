@@ -136,27 +136,26 @@ static int expand_slice(const char *slice, struct buf *out)
 	return append_unit(out, slice, length, "");
 }
 
-bool cgroup_path_is_systemd(const char *path)
+/* A copy of @slice if systemd could have it, else of the slice in which it puts what has no place. */
+static char *valid_slice(const char *slice, size_t length)
 {
 	_cleanup_buf_ struct buf expanded = BUF_INIT;
-	char slice[NAME_MAX + 1];
+	_cleanup_free_ char *copy = strndup(slice, length);
+
+	if (copy && length < NAME_MAX && expand_slice(copy, &expanded) == 0 &&
+	    expanded.length <= SLICE_TOTAL_MAX)
+		return steal_pointer(copy);
+	return strdup("system.slice");
+}
+
+bool cgroup_path_is_systemd(const char *path)
+{
 	const char *first = path ? strchr(path, ':') : NULL;
 	const char *second = first ? strchr(first + 1, ':') : NULL;
-	size_t length;
 
-	if (!second || strchr(second + 1, ':') || !unit_chars_valid(path))
-		return false;
 	/* The unit will be called PREFIX-NAME.scope. */
-	if (strlen(first) + strlen(".scope") >= NAME_MAX)
-		return false;
-	length = (size_t)(first - path);
-	if (length == 0)
-		return true;
-	if (length >= NAME_MAX)
-		return false;
-	memcpy(slice, path, length);
-	slice[length] = '\0';
-	return expand_slice(slice, &expanded) == 0 && expanded.length <= SLICE_TOTAL_MAX;
+	return second && !strchr(second + 1, ':') && unit_chars_valid(path) &&
+	       strlen(first) + strlen(".scope") < NAME_MAX;
 }
 
 enum cgroup_driver cgroup_choose(bool pid1, const char *path, bool systemd_running, enum cgroup_pin pin,
@@ -171,13 +170,13 @@ enum cgroup_driver cgroup_choose(bool pid1, const char *path, bool systemd_runni
 		*why = "the agent is PID 1: there is no systemd to ask";
 	else if (pin == CGROUP_PIN_CGROUPFS)
 		*why = "the operator pinned cgroupfs";
+	else if (pin != CGROUP_PIN_SYSTEMD && !form)
+		*why = "the path is not in systemd's form";
 	else if (!systemd_running)
 		*why = pin == CGROUP_PIN_SYSTEMD ? "the operator pinned systemd, but it does not run here"
 						 : "systemd does not run here";
 	else if (pin == CGROUP_PIN_SYSTEMD)
 		*why = "the operator pinned systemd";
-	else if (!form)
-		*why = "the path is not in systemd's form";
 	else
 		*why = "the path is in systemd's form, and systemd runs";
 	return !pid1 && systemd_running && pin != CGROUP_PIN_CGROUPFS && (form || pin == CGROUP_PIN_SYSTEMD)
@@ -234,16 +233,16 @@ int systemd_parse(const char *path, const char *id, char **slice, char **unit, c
 			      "not a name of systemd's");
 	first = strchr(path, ':');
 	second = strchr(first + 1, ':');
-	s = first == path ? strdup("system.slice") : strndup(path, (size_t)(first - path));
+	s = valid_slice(path, (size_t)(first - path));
 	u = unit_name(first + 1, (size_t)(second - first - 1), second[1] ? second + 1 : str_or_empty(id));
 	if (!s || !u)
 		return error_errno(e, ENOMEM, "cgroup path");
 	/* One byte is kept for an escape. */
-	if (strlen(s) >= NAME_MAX || strlen(u) >= NAME_MAX || !unit_chars_valid(u) || strchr(u, ':'))
+	if (strlen(u) >= NAME_MAX || !unit_chars_valid(u) || strchr(u, ':'))
 		return refuse(e, path, "not a name of systemd's");
 	p = unit_path(s, u);
 	if (!p)
-		return error_set(e, STATUS_INVALID_ARGUMENT, EINVAL, "invalid slice name: %s", s);
+		return error_errno(e, ENOMEM, "cgroup path");
 	*slice = steal_pointer(s);
 	*unit = steal_pointer(u);
 	*cgroup_path = p;

@@ -32,10 +32,10 @@ static void test_choice_over_every_combination(void **state)
 		{"a:b", false},
 		{"a:b:c:d", false},
 		{":::", false},
-		{"a:b:c", false},
-		{"-a.slice:b:c", false},
-		{"a--b.slice:b:c", false},
-		{".slice:b:c", false},
+		{"a:b:c", true},
+		{"-a.slice:b:c", true},
+		{"a--b.slice:b:c", true},
+		{".slice:b:c", true},
 		{"/a.slice:b:c", false},
 		{"a.slice:b:c/d", false},
 		{"a.slice:b@:c", false},
@@ -190,6 +190,10 @@ static void test_systemd_names(void **state)
 	       "system.slice/kata_agent-123.scope");
 	parses("a-b-c.slice:p:n", "a-b-c.slice", "p-n.scope", "a.slice/a-b.slice/a-b-c.slice/p-n.scope");
 	parses("-.slice:p:n", "-.slice", "p-n.scope", "p-n.scope");
+	/* No slice: it is served all the same. */
+	parses("a:b:c", "system.slice", "b-c.scope", "system.slice/b-c.scope");
+	parses("-a.slice:b:c", "system.slice", "b-c.scope", "system.slice/b-c.scope");
+	parses("a--b.slice:b:c", "system.slice", "b-c.scope", "system.slice/b-c.scope");
 	parses(":p:n", "system.slice", "p-n.scope", "system.slice/p-n.scope");
 	parses("a.slice::n", "a.slice", "n.scope", "a.slice/n.scope");
 	parses("a.slice:p:", "a.slice", "p-ID.scope", "a.slice/p-ID.scope");
