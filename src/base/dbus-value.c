@@ -2,9 +2,9 @@
 /*
  * D-Bus values and messages as bytes.
  *
- * A value is aligned to its size, counted from the beginning of its message; a body begins at a multiple of 8, so a
- * body that is written or read alone has the same alignments. A reader never goes past its end: it fails, and stays
- * failed.
+ * A value is aligned to its size, counted from the beginning of its message; a body begins at a multiple of
+ * 8, so a body that is written or read alone has the same alignments. A reader never goes past its end: it
+ * fails, and stays failed.
  */
 #include "base/dbus.h"
 
@@ -14,7 +14,7 @@
 
 #include "base/str.h"
 
-/* --- writing ------------------------------------------------------------------------------------------------ */
+/* --- writing -------------------------------------------------------------------------------------------- */
 
 static void put_padding(struct buf *body, unsigned alignment)
 {
@@ -96,7 +96,7 @@ void dbus_array_end(struct buf *body, size_t mark, unsigned alignment)
 		length[i] = (uint8_t)((body->length - first) >> 8 * i);
 }
 
-/* --- reading ------------------------------------------------------------------------------------------------ */
+/* --- reading -------------------------------------------------------------------------------------------- */
 
 struct dbus_reader dbus_reader_of(const struct dbus_message *message)
 {
@@ -317,7 +317,7 @@ void dbus_skip(struct dbus_reader *reader, const char **signature, unsigned dept
 	}
 }
 
-/* --- messages ------------------------------------------------------------------------------------------------- */
+/* --- messages ------------------------------------------------------------------------------------------- */
 
 enum { HEADER_SIZE = 16, VERSION = 1 };
 

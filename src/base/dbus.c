@@ -2,8 +2,9 @@
 /*
  * A D-Bus connection: the handshake, calls, and waiting, each bounded by a deadline.
  *
- * The socket does not block; whoever waits does so in poll(2) for what is left of the deadline. Messages are taken one
- * at a time, whole; a reply that nobody waits for (to a call that timed out) and calls to us are dropped.
+ * The socket does not block; whoever waits does so in poll(2) for what is left of the deadline. Messages are
+ * taken one at a time, whole; a reply that nobody waits for (to a call that timed out) and calls to us are
+ * dropped.
  */
 #include "base/dbus.h"
 
@@ -102,7 +103,7 @@ static int receive_all(struct dbus *dbus, void *data, size_t length, uint64_t de
 	return 0;
 }
 
-/* --- handshake ---------------------------------------------------------------------------------------------- */
+/* --- handshake ------------------------------------------------------------------------------------------ */
 
 /* One line of the handshake, byte by byte: what comes behind the last one is a message already. */
 static int receive_line(struct dbus *dbus, char *line, size_t size, uint64_t deadline)
@@ -128,8 +129,8 @@ static int receive_line(struct dbus *dbus, char *line, size_t size, uint64_t dea
 }
 
 /*
- * BEGIN goes with the rest, before the answer: a first message that the peer read together with a later BEGIN would be
- * left in systemd's buffer (seen on its private socket with one CPU) until something else is sent.
+ * BEGIN goes with the rest, before the answer: a first message that the peer read together with a later BEGIN
+ * would be left in systemd's buffer (seen on its private socket with one CPU) until something else is sent.
  */
 static int authenticate(struct dbus *dbus, struct error *e)
 {
@@ -212,7 +213,7 @@ void dbus_on_signal(struct dbus *dbus, void (*fn)(const struct dbus_message *sig
 	dbus->data = data;
 }
 
-/* --- messages ------------------------------------------------------------------------------------------------- */
+/* --- messages ------------------------------------------------------------------------------------------- */
 
 static int die(struct dbus *dbus, int r, struct error *e, const char *what)
 {

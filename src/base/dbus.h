@@ -3,15 +3,17 @@
 #define BASE_DBUS_H
 
 /*
- * A small D-Bus client: method calls with answers and errors, and signals that arrive meanwhile. Enough to ask systemd
- * for things, over the system bus or over systemd's private socket, without a library and without a daemon.
+ * A small D-Bus client: method calls with answers and errors, and signals that arrive meanwhile. Enough to
+ * ask systemd for things, over the system bus or over systemd's private socket, without a library and without
+ * a daemon.
  *
- * It blocks, up to a deadline for everything that it does, and so belongs into jobs. What the peer sends is checked
- * byte by byte: lengths, alignment, texts, signatures, nesting. A connection on which something was wrong is dead: every
- * further call fails at once.
+ * It blocks, up to a deadline for everything that it does, and so belongs into jobs. What the peer sends is
+ * checked byte by byte: lengths, alignment, texts, signatures, nesting. A connection on which something was
+ * wrong is dead: every further call fails at once.
  *
- * Values are written and read one by one, in the order of a signature that the caller knows. Both kinds of byte order
- * are read; little-endian is written. Protocol: the D-Bus Specification, "Message Protocol" and "Authentication".
+ * Values are written and read one by one, in the order of a signature that the caller knows. Both kinds of
+ * byte order are read; little-endian is written. Protocol: the D-Bus Specification, "Message Protocol" and
+ * "Authentication".
  */
 
 #include <stdbool.h>
@@ -48,7 +50,7 @@ ssize_t dbus_message_size(const uint8_t header[16]);
 /* Takes @data, at once and in every case. 0 or -EPROTO. */
 int dbus_message_parse(uint8_t *data, size_t length, struct dbus_message *out);
 
-/* --- writing values ------------------------------------------------------------------------------------------- */
+/* --- writing values ------------------------------------------------------------------------------------- */
 
 /* All append to a body; a lack of memory is remembered in the buffer. */
 void dbus_put_byte(struct buf *body, uint8_t value);
@@ -64,7 +66,7 @@ void dbus_put_struct(struct buf *body);
 size_t dbus_array_begin(struct buf *body, unsigned alignment);
 void dbus_array_end(struct buf *body, size_t mark, unsigned alignment);
 
-/* --- reading values ------------------------------------------------------------------------------------------- */
+/* --- reading values ------------------------------------------------------------------------------------- */
 
 struct dbus_reader {
 	const uint8_t *data;
@@ -82,12 +84,12 @@ const char *dbus_get_signature(struct dbus_reader *reader);
 /* Passes over one complete value of the type at *@signature, which is moved behind it. */
 void dbus_skip(struct dbus_reader *reader, const char **signature, unsigned depth);
 
-/* --- a connection --------------------------------------------------------------------------------------------- */
+/* --- a connection --------------------------------------------------------------------------------------- */
 
 struct dbus;
 
-/* Connects to the UNIX socket at @path and authenticates as our user; with @bus a bus daemon is there, which is
- * greeted. @timeout_ms bounds this and each later call. NULL with @e set. */
+/* Connects to the UNIX socket at @path and authenticates as our user; with @bus a bus daemon is there,
+ * which is greeted. @timeout_ms bounds this and each later call. NULL with @e set. */
 struct dbus *dbus_open(const char *path, bool bus, unsigned timeout_ms, struct error *e);
 /* As above on a connected socket, which is taken. */
 struct dbus *dbus_open_fd(int fd, bool bus, unsigned timeout_ms, struct error *e);
@@ -105,11 +107,12 @@ struct dbus_call {
 	const struct buf *body;
 };
 /*
- * Calls and waits for the answer. 0 with @reply (may be NULL) set; -EREMOTEIO when the peer answered with an error: then
- * @e has "NAME: text", and @reply->error_name its name; any other -errno: the connection is dead.
+ * Calls and waits for the answer. 0 with @reply (may be NULL) set; -EREMOTEIO when the peer answered with an
+ * error: then @e has "NAME: text", and @reply->error_name its name; any other -errno: the connection is dead.
  */
 int dbus_call(struct dbus *dbus, const struct dbus_call *call, struct dbus_message *reply, struct error *e);
-/* Takes signals until *@done (changed by the function for signals) or the timeout: 0 or -errno with @e set. */
+/* Takes signals until *@done (changed by the function for signals) or the timeout: 0 or -errno with @e
+ * set. */
 int dbus_wait(struct dbus *dbus, const bool *done, struct error *e);
 
 #endif

@@ -2,7 +2,8 @@
 #ifndef BASE_TEST_DBUS_PEER_H
 #define BASE_TEST_DBUS_PEER_H
 
-/* For tests: the other end of a D-Bus connection, in a child process. It asserts nothing; it leaves with a code. */
+/* For tests: the other end of a D-Bus connection, in a child process. It asserts nothing; it leaves with a
+ * code. */
 
 #include <stdio.h>
 #include <stdlib.h>

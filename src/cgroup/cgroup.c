@@ -2,9 +2,9 @@
 /*
  * One cgroup: its names, and the way of each operation to the driver and the version that it is for.
  *
- * With cgroupfs the directories are ours: made here, in every mounted hierarchy (v1 ones, named ones, and in the hybrid
- * layout the v2 one too). With systemd they are systemd's, who makes them when the scope starts; below them, and for
- * limits that it has no property for, the same code works on the same files.
+ * With cgroupfs the directories are ours: made here, in every mounted hierarchy (v1 ones, named ones, and in
+ * the hybrid layout the v2 one too). With systemd they are systemd's, who makes them when the scope starts;
+ * below them, and for limits that it has no property for, the same code works on the same files.
  */
 #include "cgroup/internal.h"
 
@@ -161,7 +161,7 @@ int cgroup_set(struct cgroup *cg, const struct cgroup_resources *resources, stru
 	return r;
 }
 
-/* --- joining ------------------------------------------------------------------------------------------------ */
+/* --- joining -------------------------------------------------------------------------------------------- */
 
 static void pause_ms(long ms)
 {
@@ -260,7 +260,8 @@ int cgroup_attach_exec(struct cgroup *cg, pid_t pid, pid_t init, struct error *e
 	return 0;
 }
 
-/* A process cannot be born in one hierarchy of several and be moved in the others: then it is moved in all. */
+/* A process cannot be born in one hierarchy of several and be moved in the others: then it is moved in
+ * all. */
 static int clone_index(const struct cgroup *cg)
 {
 	return cg->host->layout == CGROUP_V2 ? host_v2(cg->host) : -1;

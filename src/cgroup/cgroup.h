@@ -167,6 +167,7 @@ int cgroup_open_exec(const struct cgroup *cg, pid_t init);
 
 /* Waits until the kernel says frozen (thaws again and fails after the bound) [blocks, 5 s]. */
 int cgroup_freeze(struct cgroup *cg, struct error *e);
+/* systemd: [blocks], 2 s. */
 int cgroup_thaw(struct cgroup *cg, struct error *e);
 /* True while frozen by us or from inside. */
 bool cgroup_frozen(const struct cgroup *cg);

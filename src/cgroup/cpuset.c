@@ -2,9 +2,9 @@
 /*
  * cpusets: lists of CPUs and memory nodes.
  *
- * A cpuset of v1 inherits nothing: a new one is empty and takes no process, so each level is filled from the one above
- * when it is made, and follows when CPUs or memory nodes are plugged in later. On v2 an empty list means the
- * parent's, and the kernel follows by itself.
+ * A cpuset of v1 inherits nothing: a new one is empty and takes no process, so each level is filled from the
+ * one above when it is made, and follows when CPUs or memory nodes are plugged in later. On v2 an empty list
+ * means the parent's, and the kernel follows by itself.
  */
 #include "cgroup/internal.h"
 #include "cgroup/cpuset.h"
@@ -22,7 +22,7 @@
 static const char *const files[] = {"cpuset.cpus", "cpuset.mems"};
 static const char *const pins[] = {CGROUP_MARK ".cpus", CGROUP_MARK ".mems"};
 
-/* --- lists -------------------------------------------------------------------------------------------------- */
+/* --- lists ---------------------------------------------------------------------------------------------- */
 
 static bool parse_number(const char **text, unsigned long *out)
 {
@@ -115,7 +115,7 @@ char *cpu_list_text(const struct cpu_list *list)
 	return text ? strdup(text) : NULL;
 }
 
-/* --- v1: filling and following ------------------------------------------------------------------------------ */
+/* --- v1: filling and following -------------------------------------------------------------------------- */
 
 /* Text of a file of the list kind, without the newline; NULL when missing. */
 static char *read_list(int fd, const char *file)
@@ -142,8 +142,8 @@ static int inherit(int parent, int fd, const char *file)
 }
 
 /*
- * A level that we made, and whose list nobody chose by name, follows what the level above has now. Whoever was given
- * CPUs by name keeps them: cpuset_pin() left a mark.
+ * A level that we made, and whose list nobody chose by name, follows what the level above has now. Whoever
+ * was given CPUs by name keeps them: cpuset_pin() left a mark.
  */
 static int follow(int parent, int fd, const char *file, const char *pin)
 {

@@ -2,10 +2,10 @@
 /*
  * Which devices a cgroup's processes may use.
  *
- * v1 has two files that take one rule a line. v2 has a hook for a BPF program, which is generated here, rule by rule
- * from the last to the first, loaded with bpf(2) and attached to the directory. Programs of all levels must agree, so
- * ours can only restrict. An update replaces our program in one step, so that there is no moment without one, and
- * leaves programs of others (systemd's) alone: ours is known by its name.
+ * v1 has two files that take one rule a line. v2 has a hook for a BPF program, which is generated here, rule
+ * by rule from the last to the first, loaded with bpf(2) and attached to the directory. Programs of all
+ * levels must agree, so ours can only restrict. An update replaces our program in one step, so that there is
+ * no moment without one, and leaves programs of others (systemd's) alone: ours is known by its name.
  *
  * What is restricted at all is not decided here: without rules nothing is touched.
  */
@@ -51,7 +51,7 @@ static bool covers_everything(const struct cgroup_device_rule *rule)
 	       devices_access(rule->access) == ACCESS_ALL;
 }
 
-/* --- v1 ----------------------------------------------------------------------------------------------------- */
+/* --- v1 ------------------------------------------------------------------------------------------------- */
 
 static void number_or_any(int64_t number, char *out, size_t size)
 {
@@ -72,8 +72,8 @@ void devices_line(const struct cgroup_device_rule *rule, char type, char *out, s
 		 bits & BPF_DEVCG_ACC_WRITE ? "w" : "", bits & BPF_DEVCG_ACC_MKNOD ? "m" : "");
 }
 
-/* "a" means everything to v1, whatever follows it, and is refused for a cgroup with children: then, and for a part of
- * everything, both types are named. */
+/* "a" means everything to v1, whatever follows it, and is refused for a cgroup with children: then, and
+ * for a part of everything, both types are named. */
 static int v1_rule(const struct cgroup_dir *dir, const struct cgroup_device_rule *rule, struct error *e)
 {
 	const char *file = rule->allow ? "devices.allow" : "devices.deny";
@@ -110,7 +110,7 @@ int v1_set_devices(const struct cgroup_dir *dir, const struct cgroup_resources *
 	return r;
 }
 
-/* --- the program -------------------------------------------------------------------------------------------- */
+/* --- the program ---------------------------------------------------------------------------------------- */
 
 struct writer {
 	struct bpf_insn *insns;
@@ -159,8 +159,8 @@ static void emit_unless_equal(struct writer *w, unsigned reg, int64_t value)
 }
 
 /*
- * R_ACCESS holds what is asked for and not granted yet. A rule that allows takes its kinds out; when nothing is left,
- * the answer is yes. A rule that denies says no if one of its kinds is still in.
+ * R_ACCESS holds what is asked for and not granted yet. A rule that allows takes its kinds out; when nothing
+ * is left, the answer is yes. A rule that denies says no if one of its kinds is still in.
  */
 static void emit_rule(struct writer *w, const struct cgroup_device_rule *rule)
 {
@@ -227,7 +227,7 @@ struct bpf_insn *devices_program(const struct cgroup_device_rule *rules, size_t 
 	return w.insns;
 }
 
-/* --- bpf(2) ------------------------------------------------------------------------------------------------- */
+/* --- bpf(2) --------------------------------------------------------------------------------------------- */
 
 static int bpf(int command, union bpf_attr *attr)
 {

@@ -10,9 +10,9 @@
 #include "cgroup/cgroup.h"
 
 /*
- * The program for @rules: the answer for each kind of access (read, write, mknod) is that of the last rule that
- * matches; where none does, it is allowed, as in a new v1 cgroup. malloc'ed, *@count instructions; NULL when memory is
- * out or a rule is out of range (errno).
+ * The program for @rules: the answer for each kind of access (read, write, mknod) is that of the last rule
+ * that matches; where none does, it is allowed, as in a new v1 cgroup. malloc'ed, *@count instructions; NULL
+ * when memory is out or a rule is out of range (errno).
  */
 struct bpf_insn *devices_program(const struct cgroup_device_rule *rules, size_t n, size_t *count);
 

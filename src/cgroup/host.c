@@ -2,10 +2,10 @@
 /*
  * The machine: which hierarchies are mounted where, and which controllers they have.
  *
- * Read once from /proc/self/mountinfo, the only place that tells the truth in every layout: v1 with one controller a
- * mount or several, v1 with names, v2, and both at once. A hierarchy counts by its first mount. The layout is v2 when
- * there is nothing else, v1 when there is no v2, hybrid when both are there. Everything is found below a root that a
- * test may choose. Nothing is mounted, made or changed here.
+ * Read once from /proc/self/mountinfo, the only place that tells the truth in every layout: v1 with one
+ * controller a mount or several, v1 with names, v2, and both at once. A hierarchy counts by its first mount.
+ * The layout is v2 when there is nothing else, v1 when there is no v2, hybrid when both are there. Everything
+ * is found below a root that a test may choose. Nothing is mounted, made or changed here.
  */
 #include "cgroup/internal.h"
 

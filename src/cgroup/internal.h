@@ -6,9 +6,9 @@
  * What the files of this room share: the machine's hierarchies, one cgroup's places in them, and "knobs", the
  * kernel's files by which a cgroup is told things.
  *
- * A cgroup holds texts and no descriptors, because most of its operations run in forked jobs, which close what they
- * did not ask for. Each operation opens the directory once, below the hierarchy's root and never through a link, and
- * works by descriptor from there.
+ * A cgroup holds texts and no descriptors, because most of its operations run in forked jobs, which close
+ * what they did not ask for. Each operation opens the directory once, below the hierarchy's root and never
+ * through a link, and works by descriptor from there.
  */
 
 #include <stdint.h>
@@ -63,7 +63,8 @@ struct cgroup_host {
 int host_find(const struct cgroup_host *host, enum controller c);
 /* Index of the v2 hierarchy, or -1. */
 int host_v2(const struct cgroup_host *host);
-/* Content of a file of the machine ("/proc/self/cgroup", below the test root in tests); NULL when unreadable. */
+/* Content of a file of the machine ("/proc/self/cgroup", below the test root in tests); NULL when
+ * unreadable. */
 char *host_read(const struct cgroup_host *host, const char *path);
 
 struct cgroup {
@@ -80,7 +81,7 @@ struct cgroup {
 		[CONTROLLER_COUNT]; /* errno of the attempt to enable a controller of v2; 0: none or fine */
 };
 
-/* --- directories (tree.c) ----------------------------------------------------------------------------------- */
+/* --- directories (tree.c) ------------------------------------------------------------------------------- */
 
 /* An open directory of a cgroup. */
 struct cgroup_dir {
@@ -97,7 +98,8 @@ void cgroup_dir_close(struct cgroup_dir *dir);
 bool cgroup_contains_self(const struct cgroup *cg);
 /* 0, or -EPERM with @e set for a cgroup that must be left alone. */
 int cgroup_check_ours(const struct cgroup *cg, const char *verb, struct error *e);
-/* Pids (> 1, never our own) of the directory and all below, of one hierarchy, appended. 0 or -errno. Missing: 0. */
+/* Pids (> 1, never our own) of the directory and all below, of one hierarchy, appended. 0 or -errno.
+ * Missing: 0. */
 struct pid_list {
 	pid_t *pids;
 	size_t count, size;
@@ -105,7 +107,8 @@ struct pid_list {
 void pid_list_deinit(struct pid_list *list);
 #define _cleanup_pids_ __attribute__((cleanup(pid_list_deinit)))
 int tree_pids(const struct cgroup *cg, int index, struct pid_list *out);
-/* Calls @visit with the directory and all below, parents first, until it returns other than 0; returns that. */
+/* Calls @visit with the directory and all below, parents first, until it returns other than 0; returns
+ * that. */
 int tree_visit(const struct cgroup *cg, int index, int (*visit)(int dirfd, void *data), void *data);
 /* Where @pid is in a hierarchy, without the leading slash; malloc'ed or NULL. */
 char *cgroup_place_of(const struct cgroup *cg, int index, pid_t pid);
@@ -121,15 +124,16 @@ int tree_remove(const struct cgroup *cg, int index);
 void tree_remove_parents(const struct cgroup *cg, int index);
 /* Makes the directory and its parents. 0 or -errno with @e set; *@made tells whether the last one is new. */
 int tree_make(struct cgroup *cg, int index, uint32_t enable, bool *made, struct error *e);
-/* Lets controllers of v2 reach the directory: writes cgroup.subtree_control of its parents. Failures are remembered
- * in cg->enabling and told by the knob that misses them. */
+/* Lets controllers of v2 reach the directory: writes cgroup.subtree_control of its parents. Failures are
+ * remembered in cg->enabling and told by the knob that misses them. */
 void tree_enable(struct cgroup *cg, int index, uint32_t controllers);
 
-/* --- knobs (knob.c) ----------------------------------------------------------------------------------------- */
+/* --- knobs (knob.c) ------------------------------------------------------------------------------------- */
 
 /*
- * Writes the formatted text in one write(2). 0 or -errno with @e set: operation, value, file, cgroup, errno, and for a
- * missing file the controller that it belongs to. A missing permission of a rootless caller is success.
+ * Writes the formatted text in one write(2). 0 or -errno with @e set: operation, value, file, cgroup, errno,
+ * and for a missing file the controller that it belongs to. A missing permission of a rootless caller is
+ * success.
  */
 int knob_write(const struct cgroup_dir *dir, struct error *e, const char *file, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));
@@ -147,7 +151,7 @@ bool knob_read_u64(const struct cgroup_dir *dir, const char *file, uint64_t *out
 bool knob_read_key(const struct cgroup_dir *dir, const char *file, const char *key, uint64_t *out);
 bool text_key(const char *text, const char *key, uint64_t *out);
 
-/* --- limits ------------------------------------------------------------------------------------------------- */
+/* --- limits --------------------------------------------------------------------------------------------- */
 
 /* Each applies one hierarchy's share of @resources. */
 int v1_set(struct cgroup *cg, const struct cgroup_resources *resources, struct error *e);
@@ -174,12 +178,12 @@ int cpuset_fill(struct cgroup *cg, int index, struct error *e);
 /* Remembers that somebody chose the list by name: it does not follow hot-plug. */
 void cpuset_pin(const struct cgroup_dir *dir, bool cpus);
 
-/* --- devices ------------------------------------------------------------------------------------------------ */
+/* --- devices -------------------------------------------------------------------------------------------- */
 
 int v1_set_devices(const struct cgroup_dir *dir, const struct cgroup_resources *resources, struct error *e);
 int v2_set_devices(const struct cgroup_dir *dir, const struct cgroup_resources *resources, struct error *e);
 
-/* --- systemd ------------------------------------------------------------------------------------------------ */
+/* --- systemd -------------------------------------------------------------------------------------------- */
 
 /* Parts of "slice:prefix:name". All malloc'ed; 0 or -errno with @e set (INVALID_ARGUMENT). */
 int systemd_parse(const char *path, const char *id, char **slice, char **unit, char **cgroup_path,

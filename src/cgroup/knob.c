@@ -2,9 +2,9 @@
 /*
  * Knobs: the files of a cgroup's directory.
  *
- * A knob is opened without O_CREAT, so that a missing one says so, and is written in one write(2), because that is
- * what the kernel parses. What went wrong is told with value, file, cgroup and errno, and with the controller that
- * nobody could enable if that is the reason.
+ * A knob is opened without O_CREAT, so that a missing one says so, and is written in one write(2), because
+ * that is what the kernel parses. What went wrong is told with value, file, cgroup and errno, and with the
+ * controller that nobody could enable if that is the reason.
  */
 #include "cgroup/internal.h"
 

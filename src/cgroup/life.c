@@ -2,14 +2,14 @@
 /*
  * Freezing, killing, removing.
  *
- * Killing everything in a cgroup has two forms. v2 kernels from 5.14 on do it themselves, forks and nested cgroups
- * included. Elsewhere the cgroup is frozen, so that nobody forks away meanwhile, everybody in it and below gets the
- * signal, and it is thawed, so that they die; again until nobody is left. A machine without a freezer gets sweeps
- * until one finds nobody.
+ * Killing everything in a cgroup has two forms. v2 kernels from 5.14 on do it themselves, forks and nested
+ * cgroups included. Elsewhere the cgroup is frozen, so that nobody forks away meanwhile, everybody in it and
+ * below gets the signal, and it is thawed, so that they die; again until nobody is left. A machine without a
+ * freezer gets sweeps until one finds nobody.
  *
- * Nothing here is done to a cgroup that we refused to create over somebody else's processes, or that we are in.
- * A pid is signalled through a descriptor that was opened before the pid was seen in the list for the last time, so
- * that a number that was given to another process meanwhile is not hit.
+ * Nothing here is done to a cgroup that we refused to create over somebody else's processes, or that we are
+ * in. A pid is signalled through a descriptor that was opened before the pid was seen in the list for the
+ * last time, so that a number that was given to another process meanwhile is not hit.
  */
 #include "cgroup/internal.h"
 
@@ -42,14 +42,15 @@ static void pause_ms(unsigned ms)
 	nanosleep(&ts, NULL);
 }
 
-/* --- the freezer -------------------------------------------------------------------------------------------- */
+/* --- the freezer ---------------------------------------------------------------------------------------- */
 
 struct freezer {
 	struct cgroup_dir dir;
 	bool v2;
 };
 
-/* v2's where there is one (hybrid too: processes are there as well), else v1's. -ENOENT where there is none. */
+/* v2's where there is one (hybrid too: processes are there as well), else v1's. -ENOENT where there is
+ * none. */
 static int freezer_open(const struct cgroup *cg, struct freezer *out)
 {
 	int index = host_find(cg->host, CONTROLLER_FREEZER);
@@ -84,8 +85,8 @@ static bool freezer_is_frozen(const struct freezer *f)
 }
 
 /*
- * v1 has no notification and may hang in FREEZING while somebody forks: a thaw in between lets that end. v2 tells in
- * cgroup.events, but short sleeps are as quick and the same for both.
+ * v1 has no notification and may hang in FREEZING while somebody forks: a thaw in between lets that end. v2
+ * tells in cgroup.events, but short sleeps are as quick and the same for both.
  */
 static int freezer_freeze(const struct freezer *f, unsigned timeout_ms)
 {
@@ -162,7 +163,7 @@ bool cgroup_frozen(const struct cgroup *cg)
 	return frozen;
 }
 
-/* --- signals ------------------------------------------------------------------------------------------------ */
+/* --- signals -------------------------------------------------------------------------------------------- */
 
 enum { SWEEP_FDS = 256 };
 
@@ -214,7 +215,8 @@ static ssize_t sweep(const struct cgroup *cg, int signal)
 	return r < 0 ? r : (ssize_t)list.count;
 }
 
-/* Freezes all v1 and v2 freezers that work on it for a sweep, and thaws after it: also what was paused before. */
+/* Freezes all v1 and v2 freezers that work on it for a sweep, and thaws after it: also what was paused
+ * before. */
 static int sweep_frozen(const struct cgroup *cg)
 {
 	struct freezer f;
@@ -313,7 +315,7 @@ int cgroup_kill(struct cgroup *cg, int signal, struct error *e)
 	return n < 0 ? error_errno(e, (int)-n, "signal cgroup \"%s\"", cg->path) : 0;
 }
 
-/* --- removal ------------------------------------------------------------------------------------------------ */
+/* --- removal -------------------------------------------------------------------------------------------- */
 
 /* Tries every hierarchy; the first error counts. */
 static int remove_everywhere(const struct cgroup *cg)

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Limits, as far as v1 and v2 do alike: checks before anything is written, conversions between the two worlds, and
- * the controllers whose files differ by a name at most.
+ * Limits, as far as v1 and v2 do alike: checks before anything is written, conversions between the two
+ * worlds, and the controllers whose files differ by a name at most.
  *
- * Zero is what hosts send for "not given" (their wire has no presence), so a zero that no kernel takes as a limit is
- * passed over; a negative one means unlimited where the runtime-spec has that.
+ * Zero is what hosts send for "not given" (their wire has no presence), so a zero that no kernel takes as a
+ * limit is passed over; a negative one means unlimited where the runtime-spec has that.
  */
 #include "cgroup/internal.h"
 #include "cgroup/cpuset.h"
@@ -68,7 +68,7 @@ uint32_t resources_controllers(const struct cgroup_resources *r)
 	return bits;
 }
 
-/* --- checks ------------------------------------------------------------------------------------------------- */
+/* --- checks --------------------------------------------------------------------------------------------- */
 
 static int invalid(struct error *e, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static int invalid(struct error *e, const char *format, ...)
@@ -159,7 +159,7 @@ int resources_check(const struct cgroup_host *host, const struct cgroup_resource
 	return 0;
 }
 
-/* --- what both versions share -------------------------------------------------------------------------------- */
+/* --- what both versions share --------------------------------------------------------------------------- */
 
 int common_set_pids(const struct cgroup_dir *dir, const struct cgroup_resources *resources, struct error *e)
 {

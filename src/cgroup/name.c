@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Names of cgroups: the two forms in which hosts send them, the choice of the driver, and the translation of either
- * form to a path below a hierarchy's root.
+ * Names of cgroups: the two forms in which hosts send them, the choice of the driver, and the translation of
+ * either form to a path below a hierarchy's root.
  *
- * All of it is pure. The text is the host's, so hostile: what could leave the hierarchy, name its root, or be no file
- * name is refused, or (where the reference would have taken the root) made safe with the container's id.
+ * All of it is pure. The text is the host's, so hostile: what could leave the hierarchy, name its root, or be
+ * no file name is refused, or (where the reference would have taken the root) made safe with the container's
+ * id.
  */
 #include "cgroup/internal.h"
 
@@ -78,7 +79,7 @@ char *cgroup_path_translate(const char *path, const char *id, struct error *e)
 	return (char *)text;
 }
 
-/* --- systemd's names ---------------------------------------------------------------------------------------- */
+/* --- systemd's names ------------------------------------------------------------------------------------ */
 
 static bool unit_chars_valid(const char *text)
 {

@@ -2,14 +2,15 @@
 /*
  * Watching for kills by the kernel's OOM killer.
  *
- * The kernel counts them; what is told is the increase of that count since the last look, so nothing is told twice and
- * nothing is invented. A look is taken at each notification, and once more when the owner says that the init process is
- * gone, because the last kill of a container and its end come at the same moment.
+ * The kernel counts them; what is told is the increase of that count since the last look, so nothing is told
+ * twice and nothing is invented. A look is taken at each notification, and once more when the owner says that
+ * the init process is gone, because the last kill of a container and its end come at the same moment.
  *
- * v2: memory.events counts the cgroup and all below (with the mount option memory_localevents only itself), and is
- * pollable. v1: an eventfd is registered for the cgroup; it is written to before the victim is chosen, so the count
- * is looked at again for a short while; the count is the sum of all nested cgroups, because v1 counts where the victim
- * was. Kernels before 4.13 have no count on v1: there a notification of a cgroup that still exists is a kill.
+ * v2: memory.events counts the cgroup and all below (with the mount option memory_localevents only itself),
+ * and is pollable. v1: an eventfd is registered for the cgroup; it is written to before the victim is chosen,
+ * so the count is looked at again for a short while; the count is the sum of all nested cgroups, because v1
+ * counts where the victim was. Kernels before 4.13 have no count on v1: there a notification of a cgroup that
+ * still exists is a kill.
  *
  * Both notifications also come when the cgroup is removed, which ends the watch.
  */
@@ -23,7 +24,8 @@
 
 #include "base/log.h"
 
-/* After a notification of v1 the count is looked at again after these milliseconds, each counted from the one before. */
+/* After a notification of v1 the count is looked at again after these milliseconds, each counted from the
+ * one before. */
 static const uint16_t again_ms[] = {5, 20, 100, 500, 1000};
 
 struct cgroup_oom {

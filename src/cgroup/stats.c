@@ -2,12 +2,12 @@
 /*
  * Counting what a cgroup has used.
  *
- * Each directory is opened once and each file read once; nothing waits. A file that is missing, unreadable or of an
- * unknown form leaves its numbers 0: statistics are never a reason for an error. A part is present when the machine has
- * its controller. Lines are taken by their keys, never by position, because kernels add keys.
+ * Each directory is opened once and each file read once; nothing waits. A file that is missing, unreadable or
+ * of an unknown form leaves its numbers 0: statistics are never a reason for an error. A part is present when
+ * the machine has its controller. Lines are taken by their keys, never by position, because kernels add keys.
  *
- * Hosts were written against v1: on v2 the map of memory.stat also has v1's names, so that working sets come out
- * right. Swap is what the hierarchy says it is: memory+swap on v1, swap alone on v2.
+ * Hosts were written against v1: on v2 the map of memory.stat also has v1's names, so that working sets come
+ * out right. Swap is what the hierarchy says it is: memory+swap on v1, swap alone on v2.
  */
 #include "cgroup/internal.h"
 
@@ -48,7 +48,7 @@ static size_t count_words(const char *text)
 	return n;
 }
 
-/* --- cpu ---------------------------------------------------------------------------------------------------- */
+/* --- cpu ------------------------------------------------------------------------------------------------ */
 
 static int read_percpu(const struct cgroup_dir *dir, struct arena *arena, struct cgroup_stats *out)
 {
@@ -106,9 +106,10 @@ static int v2_cpu(const struct cgroup_dir *dir, struct arena *arena, struct cgro
 	return 0;
 }
 
-/* --- memory ------------------------------------------------------------------------------------------------- */
+/* --- memory --------------------------------------------------------------------------------------------- */
 
-/* v1's names for what v2 counts; all are also given with "total_" in front, since v2 always counts the whole tree. */
+/* v1's names for what v2 counts; all are also given with "total_" in front, since v2 always counts the
+ * whole tree. */
 static const struct {
 	const char *v1, *v2;
 } memory_names[] = {
@@ -248,7 +249,7 @@ static int v2_memory(const struct cgroup_dir *dir, struct arena *arena, struct c
 	return r < 0 || out->memory.n_stats == 0 ? r : add_v1_names(arena, out);
 }
 
-/* --- pids --------------------------------------------------------------------------------------------------- */
+/* --- pids ----------------------------------------------------------------------------------------------- */
 
 static int read_pids(const struct cgroup_dir *dir, struct arena *arena, struct cgroup_stats *out)
 {
@@ -260,7 +261,7 @@ static int read_pids(const struct cgroup_dir *dir, struct arena *arena, struct c
 	return 0;
 }
 
-/* --- block I/O ---------------------------------------------------------------------------------------------- */
+/* --- block I/O ------------------------------------------------------------------------------------------ */
 
 static bool parse_device(const char *word, uint64_t *major, uint64_t *minor)
 {
@@ -289,7 +290,8 @@ static bool table_add(struct cgroup_io_table *table, uint64_t major, uint64_t mi
 	return true;
 }
 
-/* "8:0 Read 4096" or, in files that know no operations, "8:0 4096". The line "Total N" is a sum of all devices. */
+/* "8:0 Read 4096" or, in files that know no operations, "8:0 4096". The line "Total N" is a sum of all
+ * devices. */
 static void v1_io_line(char *line, struct cgroup_io_table *table)
 {
 	char *save = NULL;
@@ -413,7 +415,7 @@ static int v2_io(const struct cgroup_dir *dir, struct arena *arena, struct cgrou
 	return 0;
 }
 
-/* --- huge pages --------------------------------------------------------------------------------------------- */
+/* --- huge pages ----------------------------------------------------------------------------------------- */
 
 static uint64_t hugepage_number(const struct cgroup_dir *dir, const char *size, const char *name)
 {
@@ -451,7 +453,7 @@ static int read_hugepages(const struct cgroup_dir *dir, struct arena *arena, str
 	return 0;
 }
 
-/* --- all ---------------------------------------------------------------------------------------------------- */
+/* --- all ------------------------------------------------------------------------------------------------ */
 
 typedef int (*read_fn)(const struct cgroup_dir *dir, struct arena *arena, struct cgroup_stats *out);
 

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The systemd driver: the cgroup is a transient scope, which systemd makes around the container's first process.
+ * The systemd driver: the cgroup is a transient scope, which systemd makes around the container's first
+ * process.
  *
- * Each operation opens a connection of its own (they run in forked jobs), to systemd's private socket if it answers,
- * else to the system bus, and has a deadline. A job of systemd's is awaited: only when its result is "done" is the
- * process where it should be. Limits go to systemd as properties, so that it knows them and keeps them when it reloads,
- * and are then also written to the files of the scope, which is delegated to us: systemd rounds some and has no
- * property for others. A property that an older systemd does not know is therefore no error.
+ * Each operation opens a connection of its own (they run in forked jobs), to systemd's private socket if it
+ * answers, else to the system bus, and has a deadline. A job of systemd's is awaited: only when its result is
+ * "done" is the process where it should be. Limits go to systemd as properties, so that it knows them and
+ * keeps them when it reloads, and are then also written to the files of the scope, which is delegated to us:
+ * systemd rounds some and has no property for others. A property that an older systemd does not know is
+ * therefore no error.
  *
- * On v1 systemd keeps some hierarchies only: in the others the directories are made and joined here. Errors of
- * systemd are carried to the caller with their names.
+ * On v1 systemd keeps some hierarchies only: in the others the directories are made and joined here. Errors
+ * of systemd are carried to the caller with their names.
  */
 #include "cgroup/systemd.h"
 #include "cgroup/cpuset.h"
@@ -38,7 +40,7 @@ void systemd_set_sockets(const char *private, const char *bus)
 	bus_socket = bus;
 }
 
-/* --- the connection ------------------------------------------------------------------------------------------- */
+/* --- the connection ------------------------------------------------------------------------------------- */
 
 /* Which job of ours ended how. */
 struct job_watch {
@@ -96,7 +98,8 @@ static int call_manager(struct dbus *dbus, const char *member, const char *signa
 	return dbus_call(dbus, &call, reply, e);
 }
 
-/* Signals of systemd's must be asked for: at the bus, and at systemd itself. On the private socket they just come. */
+/* Signals of systemd's must be asked for: at the bus, and at systemd itself. On the private socket they
+ * just come. */
 static int subscribe(struct dbus *dbus, bool bus, struct error *e)
 {
 	_cleanup_buf_ struct buf body = BUF_INIT;
@@ -131,7 +134,7 @@ static bool is_unknown_property(const struct dbus_message *reply)
 	       is_error(reply, "org.freedesktop.DBus.Error.UnknownProperty");
 }
 
-/* --- properties ----------------------------------------------------------------------------------------------- */
+/* --- properties ----------------------------------------------------------------------------------------- */
 
 /* Each is a struct of name and variant. */
 static void put_name(struct buf *body, const char *name, const char *signature)
@@ -169,7 +172,7 @@ static void put_pid(struct buf *body, pid_t pid)
 	dbus_array_end(body, mark, 4);
 }
 
-/* --- starting ------------------------------------------------------------------------------------------------- */
+/* --- starting ------------------------------------------------------------------------------------------- */
 
 static void put_scope(struct buf *body, const struct cgroup *cg, pid_t pid, bool all)
 {
@@ -213,8 +216,8 @@ static int start_once(struct dbus *dbus, const struct cgroup *cg, pid_t pid, boo
 	return call_manager(dbus, "StartTransientUnit", "ssa(sv)a(sa(sv))", &body, reply, e);
 }
 
-/* A scope of that name which failed earlier stands in the way until it is forgotten; an old systemd may not know all
- * properties. Both are tried again, once. */
+/* A scope of that name which failed earlier stands in the way until it is forgotten; an old systemd may
+ * not know all properties. Both are tried again, once. */
 static int start_scope(struct dbus *dbus, const struct cgroup *cg, pid_t pid, struct dbus_message *reply,
 		       struct error *e)
 {
@@ -302,7 +305,7 @@ int systemd_start(struct cgroup *cg, pid_t pid, struct error *e)
 	return cg->host->layout == CGROUP_V2 ? 0 : complete_v1(cg, e);
 }
 
-/* --- limits --------------------------------------------------------------------------------------------------- */
+/* --- limits --------------------------------------------------------------------------------------------- */
 
 /* "252.38-1~deb12u1", "v255", "\"254\"" → the number; 0 when there is none. */
 unsigned systemd_version_parse(const char *text)
@@ -370,7 +373,8 @@ static uint64_t or_infinity(int64_t value)
 	return value < 0 ? UINT64_MAX : (uint64_t)value;
 }
 
-/* systemd's quota is per second of time, in steps of 10 ms; it is rounded up, and the file gets the exact one. */
+/* systemd's quota is per second of time, in steps of 10 ms; it is rounded up, and the file gets the exact
+ * one. */
 uint64_t systemd_cpu_quota(int64_t quota, uint64_t period)
 {
 	uint64_t per_second;
@@ -554,7 +558,7 @@ int systemd_set(struct cgroup *cg, const struct cgroup_resources *resources, str
 	return r < 0 ? error_prefix(e, "set properties of unit %s", cg->unit) : 0;
 }
 
-/* --- the rest ------------------------------------------------------------------------------------------------- */
+/* --- the rest ------------------------------------------------------------------------------------------- */
 
 int systemd_freeze(struct cgroup *cg, bool freeze, struct error *e)
 {

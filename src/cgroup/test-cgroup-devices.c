@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The generated program, run by a small interpreter, against the rule in words; the kernel's word is in the live test. */
+/* The generated program, run by a small interpreter, against the rule in words; the kernel's word is in
+ * the live test. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -32,7 +32,7 @@ static int refused(const struct fake *fake, const struct cgroup_resources *r, st
 	return result;
 }
 
-/* --- layouts ------------------------------------------------------------------------------------------------ */
+/* --- layouts -------------------------------------------------------------------------------------------- */
 
 static void test_layouts(void **state)
 {
@@ -134,7 +134,7 @@ static void test_w21_a_directory_to_be_born_into(void **state)
 	fake_deinit(&f);
 }
 
-/* --- v2 ------------------------------------------------------------------------------------------------------ */
+/* --- v2 ------------------------------------------------------------------------------------------------- */
 
 static void expect(const struct fake *f, const char *file, const char *text)
 {
@@ -483,7 +483,7 @@ static void test_w18_minus_one_is_unlimited_and_absent_is_left_alone(void **stat
 	fake_deinit(&f);
 }
 
-/* --- v1 ------------------------------------------------------------------------------------------------------ */
+/* --- v1 ------------------------------------------------------------------------------------------------- */
 
 static void test_v1_files(void **state)
 {
@@ -675,7 +675,7 @@ static void test_cpu_lists(void **state)
 	assert_false(cpu_list_parse("99999999999999999999", &list));
 }
 
-/* --- nothing there ------------------------------------------------------------------------------------------- */
+/* --- nothing there -------------------------------------------------------------------------------------- */
 
 static void test_w02_missing_controllers_are_no_crash(void **state)
 {
@@ -752,7 +752,8 @@ static void test_a_cgroup_with_processes_is_not_taken(void **state)
 	fake_deinit(&f);
 }
 
-/* 0 is a process of another pid namespace: kill(2) must never see it, nor 1, nor a negative, nor ourselves. */
+/* 0 is a process of another pid namespace: kill(2) must never see it, nor 1, nor a negative, nor
+ * ourselves. */
 static void test_pids_that_are_never_signalled(void **state)
 {
 	struct fake f;

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * On the real kernel, in whatever layout this machine has: every limit is written and read back, processes are placed,
- * frozen, counted, starved and killed, and nothing is left behind. What this kernel lacks is skipped, with the reason.
+ * On the real kernel, in whatever layout this machine has: every limit is written and read back, processes
+ * are placed, frozen, counted, starved and killed, and nothing is left behind. What this kernel lacks is
+ * skipped, with the reason.
  *
- * The program puts itself into a pid namespace of its own first, so that a wrong pid hits nobody; all cgroups are below
- * one that bears the program's name and pid. To run it inside a virtual machine take it there with its libraries, or:
+ * The program puts itself into a pid namespace of its own first, so that a wrong pid hits nobody; all cgroups
+ * are below one that bears the program's name and pid. To run it inside a virtual machine take it there with
+ * its libraries, or:
  *     cc -static … test-cgroup-live.c -lcmocka
  * It does nothing without root.
  */
@@ -173,7 +175,7 @@ static uint64_t now_ms(void)
 	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
-/* --- making and removing ------------------------------------------------------------------------------------ */
+/* --- making and removing -------------------------------------------------------------------------------- */
 
 static void test_create_everywhere_and_delete(void **state)
 {
@@ -242,7 +244,7 @@ static void test_w01_a_cgroup_in_use_is_refused_and_survives(void **state)
 	drop_cgroup(cg);
 }
 
-/* --- limits --------------------------------------------------------------------------------------------------- */
+/* --- limits --------------------------------------------------------------------------------------------- */
 
 struct expected {
 	const char *v1_controller, *v1_file, *v1_text;
@@ -607,7 +609,7 @@ static void test_unified_is_read_back(void **state)
 	drop_cgroup(cg);
 }
 
-/* --- devices -------------------------------------------------------------------------------------------------- */
+/* --- devices -------------------------------------------------------------------------------------------- */
 
 /* Bits: 1 /dev/null opens, 2 /dev/zero opens, 4 a node of /dev/zero's kind can be made. */
 static int try_devices(void *argument)
@@ -712,7 +714,7 @@ static void test_devices_of_v1(void **state)
 	drop_cgroup(cg);
 }
 
-/* --- processes ------------------------------------------------------------------------------------------------ */
+/* --- processes ------------------------------------------------------------------------------------------ */
 
 static void test_attach_is_everywhere(void **state)
 {
@@ -943,7 +945,7 @@ static void test_fifty_forking_processes_die_by_one_call(void **state)
 		;
 }
 
-/* --- statistics and lack of memory ---------------------------------------------------------------------------- */
+/* --- statistics and lack of memory ---------------------------------------------------------------------- */
 
 static int work(void *argument)
 {
@@ -1113,7 +1115,7 @@ static void test_w07_kills_in_nested_cgroups_count(void **state)
 	loop_free(loop);
 }
 
-/* --- main ------------------------------------------------------------------------------------------------------- */
+/* --- main ----------------------------------------------------------------------------------------------- */
 
 /* Whatever a failed test left: only below our own parent. */
 static int clean_up(void **state)

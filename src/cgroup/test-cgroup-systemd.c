@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The systemd driver against a systemd of our own making, on a socket: what it is asked for, and what it may answer. */
+/* The systemd driver against a systemd of our own making, on a socket: what it is asked for, and what it
+ * may answer. */
 #include "test-cgroup-tree.h"
 
 #include <signal.h>
@@ -36,7 +37,7 @@ struct world {
 
 static const char *version = "252.38-1~deb12u1";
 
-/* --- the peer ------------------------------------------------------------------------------------------------- */
+/* --- the peer ------------------------------------------------------------------------------------------- */
 
 static FILE *journal;
 static enum mode mode;
@@ -263,7 +264,7 @@ static struct cgroup *unit_of(const struct world *w)
 	return cg;
 }
 
-/* --- tests ---------------------------------------------------------------------------------------------------- */
+/* --- tests ---------------------------------------------------------------------------------------------- */
 
 static void test_w08_a_scope_is_started_and_awaited(void **state)
 {

@@ -3,8 +3,8 @@
 #define CGROUP_TEST_CGROUP_TREE_H
 
 /*
- * For tests: a directory that looks like a machine with cgroups. Files are plain, so what was written can be read; a
- * knob exists when the test made it.
+ * For tests: a directory that looks like a machine with cgroups. Files are plain, so what was written can be
+ * read; a knob exists when the test made it.
  */
 
 #include <setjmp.h>

@@ -2,12 +2,13 @@
 /*
  * Directories: a cgroup's place in each hierarchy, what is below it, and its way in and out of existence.
  *
- * All work happens below the hierarchy's root descriptor, beneath and without links. A path is never empty, so no
- * operation can name the root. Walks keep one descriptor a level and stop at a depth that no honest payload reaches.
+ * All work happens below the hierarchy's root descriptor, beneath and without links. A path is never empty,
+ * so no operation can name the root. Walks keep one descriptor a level and stop at a depth that no honest
+ * payload reaches.
  *
- * What we make is marked with an extended attribute, and only a marked parent is removed when it got empty: a slice
- * that belongs to somebody else stays, however empty it is. File systems or users that cannot have the mark leave
- * parents behind, which costs an empty directory.
+ * What we make is marked with an extended attribute, and only a marked parent is removed when it got empty: a
+ * slice that belongs to somebody else stays, however empty it is. File systems or users that cannot have the
+ * mark leave parents behind, which costs an empty directory.
  */
 #include "cgroup/internal.h"
 
@@ -51,9 +52,10 @@ void cgroup_dir_close(struct cgroup_dir *dir)
 	dir->fd = fd_close(dir->fd);
 }
 
-/* --- whose is it -------------------------------------------------------------------------------------------- */
+/* --- whose is it ---------------------------------------------------------------------------------------- */
 
-/* The super block options that /proc/self/cgroup uses for @h: "" for v2. A line has the same words, in its own order. */
+/* The super block options that /proc/self/cgroup uses for @h: "" for v2. A line has the same words, in its
+ * own order. */
 static bool line_is_of(const char *controllers, const struct hierarchy *h)
 {
 	size_t length = strcspn(h->super, ",");
@@ -70,8 +72,8 @@ static bool line_is_of(const char *controllers, const struct hierarchy *h)
 	return false;
 }
 
-/* Where process @pid ("self", "42") is in hierarchy @h, without the leading slash, or NULL. A path may hold colons:
- * only the first two part the fields. */
+/* Where process @pid ("self", "42") is in hierarchy @h, without the leading slash, or NULL. A path may
+ * hold colons: only the first two part the fields. */
 static char *place_of(const struct cgroup_host *host, const char *pid, const struct hierarchy *h)
 {
 	_cleanup_free_ char *file = NULL;
@@ -135,7 +137,7 @@ int cgroup_check_ours(const struct cgroup *cg, const char *verb, struct error *e
 	return 0;
 }
 
-/* --- processes ---------------------------------------------------------------------------------------------- */
+/* --- processes ------------------------------------------------------------------------------------------ */
 
 void pid_list_deinit(struct pid_list *list)
 {
@@ -198,7 +200,8 @@ static bool is_child(const struct dirent *entry)
 
 typedef int (*visit_fn)(int dirfd, void *data);
 
-/* Visits @dirfd (borrowed) and all directories below, parents first. A directory that vanishes meanwhile is no error. */
+/* Visits @dirfd (borrowed) and all directories below, parents first. A directory that vanishes meanwhile
+ * is no error. */
 static int walk(int dirfd, unsigned depth, visit_fn visit, void *data)
 {
 	int copy = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -291,7 +294,7 @@ bool tree_populated(const struct cgroup *cg)
 	return populated;
 }
 
-/* --- removal ------------------------------------------------------------------------------------------------ */
+/* --- removal -------------------------------------------------------------------------------------------- */
 
 /* Removes the directories below @dirfd, bottom-up; the first error is kept, every one is tried. */
 static int remove_below(int dirfd, unsigned depth)
@@ -393,7 +396,7 @@ void tree_remove_parents(const struct cgroup *cg, int index)
 	}
 }
 
-/* --- creation ----------------------------------------------------------------------------------------------- */
+/* --- creation ------------------------------------------------------------------------------------------- */
 
 static int write_subtree(int fd, const char *sign_and_names)
 {
@@ -438,9 +441,9 @@ static void join_names(uint32_t bits, char *text, size_t size)
 }
 
 /*
- * One write for all; only when that is refused, one each, so that one that cannot be had costs no other. Not where
- * processes are in the way: there the kernel would still hand down those controllers that know threads, and thereby make
- * the directories below unfit for processes.
+ * One write for all; only when that is refused, one each, so that one that cannot be had costs no other. Not
+ * where processes are in the way: there the kernel would still hand down those controllers that know threads,
+ * and thereby make the directories below unfit for processes.
  */
 static void enable_at(struct cgroup *cg, int fd, uint32_t wanted)
 {

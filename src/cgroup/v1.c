@@ -2,8 +2,8 @@
 /*
  * Limits on v1: each controller in a hierarchy of its own.
  *
- * Several knobs of v1 come in pairs that the kernel checks against each other at every write (quota and period, memory
- * and memory+swap): they are written in the order that works, or tried in both.
+ * Several knobs of v1 come in pairs that the kernel checks against each other at every write (quota and
+ * period, memory and memory+swap): they are written in the order that works, or tried in both.
  */
 #include "cgroup/internal.h"
 
@@ -16,11 +16,11 @@
 
 #define PICK(r, member) ((r)->member.set && (r)->member.value != 0)
 
-/* --- cpu ---------------------------------------------------------------------------------------------------- */
+/* --- cpu ------------------------------------------------------------------------------------------------ */
 
 /*
- * @limit and @period are judged as a ratio by the kernel, against the parent's and among each other. The period goes
- * first; where the pair in between is refused, the limit goes first.
+ * @limit and @period are judged as a ratio by the kernel, against the parent's and among each other. The
+ * period goes first; where the pair in between is refused, the limit goes first.
  */
 static int set_ratio(const struct cgroup_dir *dir, const char *limit_file, const struct cgroup_i64 *limit,
 		     const char *period_file, const struct cgroup_u64 *period, struct error *e)
@@ -85,7 +85,7 @@ static int set_cpu(const struct cgroup_dir *dir, const struct cgroup_resources *
 	return result;
 }
 
-/* --- memory ------------------------------------------------------------------------------------------------- */
+/* --- memory --------------------------------------------------------------------------------------------- */
 
 #define LIMIT "memory.limit_in_bytes"
 #define MEMSW "memory.memsw.limit_in_bytes"
@@ -102,7 +102,8 @@ static int memory_error(const struct cgroup_dir *dir, struct error *e, int r, co
 	return r;
 }
 
-/* What memory+swap has to become so that only the limit is raised: the allowance of swap stays what it was. */
+/* What memory+swap has to become so that only the limit is raised: the allowance of swap stays what it
+ * was. */
 static int64_t raised_memsw(const struct cgroup_dir *dir, int64_t limit)
 {
 	uint64_t old_limit = 0, old_memsw = 0;
@@ -191,9 +192,10 @@ static int set_memory(const struct cgroup_dir *dir, const struct cgroup_resource
 	return result;
 }
 
-/* --- block I/O ---------------------------------------------------------------------------------------------- */
+/* --- block I/O ------------------------------------------------------------------------------------------ */
 
-/* Two schedulers have had weights: CFQ, which is gone, and BFQ, which is a module. Without either there are none. */
+/* Two schedulers have had weights: CFQ, which is gone, and BFQ, which is a module. Without either there
+ * are none. */
 static int set_weight(const struct cgroup_dir *dir, const char *kind, const char *device, uint64_t weight,
 		      struct error *e)
 {
@@ -274,7 +276,7 @@ static int set_io(const struct cgroup_dir *dir, const struct cgroup_resources *r
 	return result;
 }
 
-/* --- network ------------------------------------------------------------------------------------------------ */
+/* --- network -------------------------------------------------------------------------------------------- */
 
 static int set_net_cls(const struct cgroup_dir *dir, const struct cgroup_resources *r, struct error *e)
 {
@@ -295,7 +297,7 @@ static int set_net_prio(const struct cgroup_dir *dir, const struct cgroup_resour
 	return 0;
 }
 
-/* --- all ---------------------------------------------------------------------------------------------------- */
+/* --- all ------------------------------------------------------------------------------------------------ */
 
 typedef int (*set_fn)(const struct cgroup_dir *dir, const struct cgroup_resources *r, struct error *e);
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Limits on v2: one directory for all controllers. In the hybrid layout v1 has taken most of them, and what is left
- * is set here.
+ * Limits on v2: one directory for all controllers. In the hybrid layout v1 has taken most of them, and what
+ * is left is set here.
  *
- * Knobs that v2 has no meaning for (kernel memory, swappiness, switching the OOM killer off, real-time, network
- * classes) are passed over with a record in the log: hosts send them whatever the guest has.
+ * Knobs that v2 has no meaning for (kernel memory, swappiness, switching the OOM killer off, real-time,
+ * network classes) are passed over with a record in the log: hosts send them whatever the guest has.
  */
 #include "cgroup/internal.h"
 
@@ -27,7 +27,7 @@ static void without_meaning(const struct cgroup_dir *dir, bool given, const char
 			 "what", what);
 }
 
-/* --- cpu ---------------------------------------------------------------------------------------------------- */
+/* --- cpu ------------------------------------------------------------------------------------------------ */
 
 static int set_cpu_max(const struct cgroup_dir *dir, const struct cgroup_resources *r, struct error *e)
 {
@@ -94,7 +94,7 @@ static int set_cpu(const struct cgroup_dir *dir, const struct cgroup_resources *
 	return result < 0 ? result : set_cpu_bandwidth(dir, r, e);
 }
 
-/* --- memory ------------------------------------------------------------------------------------------------- */
+/* --- memory --------------------------------------------------------------------------------------------- */
 
 /* memory+swap of the runtime-spec → swap alone. *@write says whether there is anything to write. */
 static int swap_alone(const struct cgroup_dir *dir, const struct cgroup_resources *r, int64_t *out,
@@ -180,9 +180,10 @@ static int set_memory(const struct cgroup_dir *dir, const struct cgroup_resource
 	return result;
 }
 
-/* --- block I/O ---------------------------------------------------------------------------------------------- */
+/* --- block I/O ------------------------------------------------------------------------------------------ */
 
-/* BFQ's own file takes the spec's numbers, the general one has another range; a kernel may have either or none. */
+/* BFQ's own file takes the spec's numbers, the general one has another range; a kernel may have either or
+ * none. */
 static int set_io_weight(const struct cgroup_dir *dir, const char *device, uint64_t weight, struct error *e)
 {
 	const char *bfq = "io.bfq.weight";
@@ -248,7 +249,7 @@ static int set_io(const struct cgroup_dir *dir, const struct cgroup_resources *r
 	return result;
 }
 
-/* --- unified ------------------------------------------------------------------------------------------------ */
+/* --- unified -------------------------------------------------------------------------------------------- */
 
 static int set_unified(const struct cgroup_dir *dir, const struct cgroup_text *entry, struct error *e)
 {

@@ -2,8 +2,9 @@
 /*
  * Resources: what the wire says, as src/cgroup wants it.
  *
- * A number that is there keeps its presence; a host's wire (proto3) never sends zeros, so a zero and an absent one must
- * come to the same, which src/cgroup sees to. What no kernel could mean is refused here with the property's name.
+ * A number that is there keeps its presence; a host's wire (proto3) never sends zeros, so a zero and an
+ * absent one must come to the same, which src/cgroup sees to. What no kernel could mean is refused here with
+ * the property's name.
  */
 #include "engine/resources.h"
 
@@ -78,7 +79,7 @@ static int convert_cpu(const Grpc__LinuxCPU *in, struct cgroup_resources *out, s
 	return 0;
 }
 
-/* --- block I/O ---------------------------------------------------------------------------------------------- */
+/* --- block I/O ------------------------------------------------------------------------------------------ */
 
 static int check_weight(const char *property, bool set, uint32_t weight, struct error *e)
 {
@@ -171,7 +172,7 @@ static int convert_io(const Grpc__LinuxBlockIO *in, struct arena *arena, struct 
 	return r;
 }
 
-/* --- lists -------------------------------------------------------------------------------------------------- */
+/* --- lists ---------------------------------------------------------------------------------------------- */
 
 static int convert_hugepages(const Grpc__LinuxResources *in, struct arena *arena,
 			     struct cgroup_resources *out, struct error *e)
@@ -253,7 +254,7 @@ static int convert_unified(const Grpc__LinuxResources *in, struct arena *arena, 
 	return 0;
 }
 
-/* --- devices ------------------------------------------------------------------------------------------------ */
+/* --- devices -------------------------------------------------------------------------------------------- */
 
 /* What every container may use, whatever its rules say. */
 static const struct cgroup_device_rule default_rules[] = {
@@ -319,7 +320,8 @@ static int convert_devices(const Grpc__LinuxResources *in, struct arena *arena, 
 	}
 	if (device_mode == RESOURCES_DEVICES_OFF || n == 0)
 		return 0;
-	/* An allow alone restricts nothing; with the operator's word a deny comes in front of it at create. */
+	/* An allow alone restricts nothing; with the operator's word a deny comes in front of it at
+	 * create. */
 	if (!denies) {
 		out->devices = device_mode == RESOURCES_DEVICES_ON ? rules : NULL;
 		out->n_devices = device_mode == RESOURCES_DEVICES_ON ? n : 0;
@@ -373,7 +375,7 @@ int resources_restrict_devices(struct cgroup_resources *out, Grpc__LinuxDevice *
 	return 0;
 }
 
-/* --- all ---------------------------------------------------------------------------------------------------- */
+/* --- all ------------------------------------------------------------------------------------------------ */
 
 int resources_convert(const Grpc__LinuxResources *in, struct arena *arena, struct cgroup_resources *out,
 		      struct error *e)

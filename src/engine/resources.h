@@ -11,7 +11,8 @@
 
 /*
  * The operator's switch for device access. Hosts strip all device rules before the guest sees them, those of
- * privileged containers too, and give no sign of it: so by default only a list that denies something is enforced.
+ * privileged containers too, and give no sign of it: so by default only a list that denies something is
+ * enforced.
  */
 enum resources_devices {
 	RESOURCES_DEVICES_AUTO, /* as asked for, if the list denies something */
@@ -21,16 +22,17 @@ enum resources_devices {
 void resources_set_devices(enum resources_devices mode);
 
 /*
- * Everything that @out points to lives in @arena or in @in. Range checks name the property. 0 or -EINVAL. @in may be
- * NULL (all absent). To a device list that is enforced, the devices that every OCI container has (null, zero, full,
- * random, urandom, tty, console, ptmx, pts, net/tun, and making nodes) are added last, so that no rule takes them away.
+ * Everything that @out points to lives in @arena or in @in. Range checks name the property. 0 or -EINVAL. @in
+ * may be NULL (all absent). To a device list that is enforced, the devices that every OCI container has
+ * (null, zero, full, random, urandom, tty, console, ptmx, pts, net/tun, and making nodes) are added last, so
+ * that no rule takes them away.
  */
 int resources_convert(const Grpc__LinuxResources *in, struct arena *arena, struct cgroup_resources *out,
 		      struct error *e);
 
 /*
- * For a new container, after resources_convert(): where the operator wants devices restricted always, denies all but
- * @out's own rules, @nodes (linux.devices of the spec) and the defaults. Else nothing. 0 or -ENOMEM.
+ * For a new container, after resources_convert(): where the operator wants devices restricted always, denies
+ * all but @out's own rules, @nodes (linux.devices of the spec) and the defaults. Else nothing. 0 or -ENOMEM.
  */
 int resources_restrict_devices(struct cgroup_resources *out, Grpc__LinuxDevice *const *nodes, size_t n_nodes,
 			       struct arena *arena, struct error *e);

@@ -231,7 +231,7 @@ static void test_w26_ranges_are_told_by_property(void **state)
 	refuses(f, "unified");
 }
 
-/* --- devices -------------------------------------------------------------------------------------------------- */
+/* --- devices -------------------------------------------------------------------------------------------- */
 
 static void test_hosts_strip_device_rules_so_nothing_is_restricted(void **state)
 {
