@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/magic.h>
 #include <linux/stat.h>
 #include <string.h>
@@ -109,12 +110,29 @@ static int open_strict_target(const struct rootfs *rootfs, const char *destinati
 	return fd < 0 ? error_errno(e, -fd, "make the target") : fd;
 }
 
+/* The usual case (/dev/pts in a fresh /dev) without walking: only the last part is missing, and was not there as a link. */
+static int make_in_parent(const struct rootfs *rootfs, const char *destination)
+{
+	char name[NAME_MAX + 1];
+	_cleanup_fd_ int parent =
+		path_open_parent(rootfs->fd, destination, 0, PATH_IN_ROOT, name, sizeof(name));
+
+	if (parent < 0)
+		return parent;
+	if (mkdirat(parent, name, 0755) < 0)
+		return -errno;
+	int fd = openat(parent, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
 static int open_target(const struct rootfs *rootfs, const char *destination, bool directory, struct error *e)
 {
 	/* Mostly it is there, as what it should be: one lookup. */
 	int fd = path_open(rootfs->fd, destination, O_PATH, 0, PATH_IN_ROOT);
 
 	if (fd >= 0)
+		return fd;
+	if (fd == -ENOENT && directory && (fd = make_in_parent(rootfs, destination)) >= 0)
 		return fd;
 	if (directory)
 		fd = path_mkdirs(rootfs->fd, destination, 0755, PATH_IN_ROOT);
