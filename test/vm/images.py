@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The machines of the plays, and the images that they boot. Everything fetched or made lies in BUILD/vm."""
+import glob
 import os
 import shutil
 import subprocess
@@ -16,13 +17,14 @@ SYSTEMD = ' quiet systemd.unit=kata-containers.target systemd.show_status=false'
 
 # In the order in which they run.
 MACHINES = {
-    # No agent: busybox is PID 1, cgroup v2 is mounted. For programs that must not run on a person's machine.
-    'bare': dict(init='bare', append='quiet'),
+    # No agent: busybox is PID 1 on a disk. For unit tests that had better not run on a person's machine.
+    'bare': dict(init='bare', append='quiet', memory='512', smp='2', disk=256),
+    'bare-v1': dict(init='bare', append='quiet', memory='512', disk=256),
     # The agent is PID 1 of an initramfs, as in Kata's stock initrd.
     'pid1-v2': dict(init='agent', append='quiet ' + V2, memory='256M,slots=2,maxmem=1G', smp='1,maxcpus=2'),
     'pid1-v1': dict(init='agent', append='quiet'),
     # The agent is PID 1 on a disk, as in Kata's agent-init image: here pivot_root(2) works.
-    'pid1-disk': dict(init='agent', append='quiet ' + V2, disk=True),
+    'pid1-disk': dict(init='agent', append='quiet ' + V2, disk=96),
     # systemd is PID 1 and the agent its service, as in Kata's systemd images; without and with the system bus.
     'systemd': dict(init='systemd', append=V2 + SYSTEMD, memory='512', bus=True),
     'systemd-nobus': dict(init='systemd', append=V2 + SYSTEMD, memory='512', bus=False),
@@ -90,10 +92,10 @@ def machine(name, build, plays, driver=os.path.join(HERE, 'driver')):
             common += ['--file', '%s:/tests/%s' % (test, os.path.basename(test))]
         for library in libraries(tests):
             common += ['--file', library + ':' + library]
-        mkguest('-o', image, *common, *modules, '--file', HERE + '/bare-init:/sbin/init', *before)
-    elif what.get('disk'):
+        agent = ['--file', HERE + '/bare-init:/sbin/init', '--dir', '/usr/bin']
+    if what.get('disk'):
         disk = os.path.join(base, name + '.ext4')
-        mkguest('-o', disk, '--size', '96', *common, *agent, '--kernel', kernel,
+        mkguest('-o', disk, '--size', str(what['disk']), *common, *agent, '--kernel', kernel,
                 *[word for module in MODULES for word in ('--module', '+' + module.lstrip('+'))])
         mkguest('-o', image, '--busybox', shutil.which('busybox'), *modules, '--init', '/bin/sh /sbin/to-disk',
                 '--file', HERE + '/to-disk:/sbin/to-disk')
@@ -126,11 +128,7 @@ def systemd(base, bus):
 
 
 def bare_tests(build):
-    """Unit tests that change the machine they run on, or need root."""
-    found = []
-    for name in ('cgroup/test-cgroup-live', 'guest/test-storage', 'guest/test-ownership', 'guest/test-uevent',
-                 'guest/test-mount', 'guest/test-system', 'guest/test-cpu-memory'):
-        path = os.path.join(build, 'src', name)
-        if os.path.exists(path):
-            found.append(path)
-    return found
+    """Unit tests of what a kernel does; most of them need root."""
+    return sorted(path for room in ('base', 'cgroup', 'engine', 'guest')
+                  for path in glob.glob(os.path.join(build, 'src', room, 'test-*'))
+                  if os.path.isfile(path) and os.access(path, os.X_OK))
