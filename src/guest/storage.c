@@ -24,7 +24,7 @@
 
 enum { MOUNT_DEADLINE_MS = 120000, UNMOUNT_DEADLINE_MS = 30000, TOUCH_DEADLINE_MS = 10000 };
 
-static const char shared_directory[] = "/run/kata-containers/shared/containers/";
+static const char shared_directory[] = "/run/kata-containers/shared/containers";
 
 /* --- references ----------------------------------------------------------------------------------------------- */
 
@@ -213,6 +213,13 @@ int storages_update_ephemeral(struct storages *storages, Grpc__Storage *const *l
 	return chore_start(storages, &options, update_run, &work, done, data, e);
 }
 
+static bool is_shared(const char *mount_point)
+{
+	const char *rest = mount_point + sizeof(shared_directory) - 1;
+
+	return str_starts_with(mount_point, shared_directory) && (*rest == '/' || *rest == '\0');
+}
+
 static int touch_run(struct buf *result, void *argument, struct error *e)
 {
 	_cleanup_free_ char *table = mount_table_read();
@@ -223,7 +230,7 @@ static int touch_run(struct buf *result, void *argument, struct error *e)
 	if (!table)
 		return error_errno(e, errno, "read the table of mounts");
 	while (mount_table_next(&rest, &entry))
-		if (str_starts_with(entry.mount_point, shared_directory))
+		if (is_shared(entry.mount_point))
 			(void)stat(entry.mount_point, &info);
 	return 0;
 }

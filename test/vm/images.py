@@ -5,11 +5,13 @@ import os
 import shutil
 import subprocess
 
+from machine import VIRTIOFSD
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
 
 # What Debian's cloud kernel has as modules and Kata's guest kernels have built in.
-MODULES = ['virtio_pci', 'virtio_blk', 'vsock_loopback', 'vmw_vsock_virtio_transport', 'overlay', '+virtio_net',
+MODULES = ['virtio_pci', 'virtio_blk', 'virtiofs', 'vsock_loopback', 'vmw_vsock_virtio_transport', 'overlay', '+virtio_net',
            '+loop', '+dummy']
 
 V2 = 'systemd.unified_cgroup_hierarchy=1'
@@ -25,6 +27,8 @@ MACHINES = {
     'pid1-v1': dict(init='agent', append='quiet'),
     # The agent is PID 1 on a disk, as in Kata's agent-init image: here pivot_root(2) works.
     'pid1-disk': dict(init='agent', append='quiet ' + V2, disk=96),
+    # A file system shared by the host, and the agent's memory so that its daemon can see it.
+    'pid1-share': dict(init='agent', append='quiet ' + V2, share=True),
     # systemd is PID 1 and the agent its service, as in Kata's systemd images; without and with the system bus.
     'systemd': dict(init='systemd', append=V2 + SYSTEMD, memory='512', bus=True),
     'systemd-nobus': dict(init='systemd', append=V2 + SYSTEMD, memory='512', bus=False),
@@ -41,6 +45,13 @@ def unavailable(build):
                           capture_output=True, text=True)
     if done.returncode:
         return 'the kernel cannot be fetched: ' + ' '.join(done.stderr.split())
+    return None
+
+
+def runnable(name):
+    """Why the machine cannot be had here, or None."""
+    if MACHINES[name].get('share') and not os.path.exists(VIRTIOFSD):
+        return 'virtiofsd is not installed'
     return None
 
 
@@ -84,6 +95,8 @@ def machine(name, build, plays, driver=os.path.join(HERE, 'driver')):
         modules += ['--module', module]
     arguments = dict(kernel=os.path.join(kernel, 'vmlinuz'), initrd=image, append='%s play.machine=%s' % (what['append'], name),
                      memory=what.get('memory', '256'), smp=what.get('smp', '1'), extra=list(what.get('extra', [])))
+    if what.get('share'):
+        arguments['share'] = share(base)
     agent = ['--agent', os.path.join(build, 'src/agent/kata-agent')]
     before = ['--before', '/bin/sh /plays/driver &']
     if what['init'] == 'bare':
@@ -107,6 +120,22 @@ def machine(name, build, plays, driver=os.path.join(HERE, 'driver')):
     else:
         mkguest('-o', image, *common, *modules, *agent, *before)
     return arguments
+
+
+def share(base):
+    """The directory that a host shares: a container's root and a volume, as a runtime lays them out."""
+    top = os.path.join(base, 'share')
+    shutil.rmtree(top, ignore_errors=True)
+    root = os.path.join(top, 'web/rootfs')
+    for directory in ('bin', 'proc', 'sys', 'dev', 'tmp', 'etc'):
+        os.makedirs(os.path.join(root, directory))
+    shutil.copy(shutil.which('busybox'), os.path.join(root, 'bin/busybox'))
+    for name in ('sh', 'cat', 'ls', 'sleep', 'echo', 'mount'):
+        os.symlink('busybox', os.path.join(root, 'bin', name))
+    os.makedirs(os.path.join(top, 'web-0123456789abcdef-data'))
+    with open(os.path.join(top, 'web-0123456789abcdef-data/from-host'), 'w') as f:
+        f.write('from the host\n')
+    return top
 
 
 def systemd(base, bus):

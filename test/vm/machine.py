@@ -4,7 +4,8 @@
 The guest has two serial ports. The first is its console, kept in a file. The second is the line to the plays: the guest
 writes what it is doing and what it found ("PLAY name", "ok - text", "not ok - text", "# text", "END name status",
 "DONE"), and a line "QMP {…}" asks this side to give QEMU that command; the answer goes back as one line. So a play can
-plug devices into the machine that it runs in.
+plug devices into the machine that it runs in. "SHARE STOP" and "SHARE CONT" stop and continue the daemon of the shared file
+system, as a host does that is too busy, or broken.
 
 QEMU emulates (tcg), since nested virtualisation is rarely there; a guest boots in about three seconds.
 """
@@ -12,12 +13,14 @@ import json
 import os
 import select
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
 import time
 
 QEMU = 'qemu-system-x86_64'
+VIRTIOFSD = '/usr/lib/qemu/virtiofsd'
 
 
 def arguments(kernel, initrd, append='', memory='256', smp='1', extra=()):
@@ -64,10 +67,12 @@ class Lines:
 
 
 class Machine:
-    def __init__(self, kernel, initrd, append='', memory='256', smp='1', extra=(), log=None):
+    def __init__(self, kernel, initrd, append='', memory='256', smp='1', extra=(), log=None, share=None):
         self.directory = tempfile.mkdtemp(prefix='kata-vm.')
         self.console = log or os.path.join(self.directory, 'console')
-        self.qmp = None
+        self.qmp = self.daemon = None
+        if share:
+            extra = [*extra, *self.share(share, memory)]
         play_path = os.path.join(self.directory, 'play')
         self.qmp_path = os.path.join(self.directory, 'qmp')
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -90,6 +95,21 @@ class Machine:
             listener.close()
         self.lines = Lines(self.play)
 
+    def share(self, directory, memory):
+        """Starts virtiofsd for @directory; the arguments with which QEMU gives it to the guest as "kataShared"."""
+        path = os.path.join(self.directory, 'share')
+        self.daemon = subprocess.Popen([VIRTIOFSD, '--socket-path=' + path, '-o', 'source=' + directory, '-o', 'cache=auto',
+                                        '-o', 'sandbox=chroot', '--thread-pool-size=1'],
+                                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 10
+        while not os.path.exists(path):
+            if self.daemon.poll() is not None or time.monotonic() > deadline:
+                self.stop()
+                raise MachineError('virtiofsd did not start')
+            time.sleep(0.05)
+        return ['-object', 'memory-backend-memfd,id=shared,share=on,size=%sM' % memory, '-numa', 'node,memdev=shared',
+                '-chardev', 'socket,id=share,path=' + path, '-device', 'vhost-user-fs-pci,chardev=share,tag=kataShared']
+
     def error_text(self):
         self.errors.seek(0)
         return self.errors.read().decode(errors='replace').strip()
@@ -98,11 +118,15 @@ class Machine:
         """The next line of the plays, with requests to QEMU served on the way."""
         while True:
             line = self.lines.next(deadline)
-            if line is None or not line.startswith('QMP '):
+            if line is None or not line.startswith(('QMP ', 'SHARE ')):
                 return line
             try:
-                answer = self.command(json.loads(line[4:]))
-            except (ValueError, OSError, TimeoutError) as e:
+                if line.startswith('SHARE '):
+                    self.daemon.send_signal(getattr(signal, 'SIG' + line[6:]))
+                    answer = {'return': {}}
+                else:
+                    answer = self.command(json.loads(line[4:]))
+            except (ValueError, OSError, AttributeError, TimeoutError) as e:
                 answer = {'error': {'desc': str(e) or type(e).__name__}}
             self.play.sendall(json.dumps(answer).encode() + b'\n')
 
@@ -143,9 +167,10 @@ class Machine:
             return ''
 
     def stop(self):
-        if getattr(self, 'process', None) and self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
+        for process in (getattr(self, 'process', None), self.daemon):
+            if process and process.poll() is None:
+                process.kill()
+                process.wait()
         for sock in (getattr(self, 'play', None), self.qmp and self.qmp.sock):
             if sock:
                 sock.close()
