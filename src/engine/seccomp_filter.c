@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Compiling seccomp profiles. libseccomp turns rules into BPF; what comes out is kept as bytes, so that the child needs
- * neither the library nor memory. seccomp_install.c has the child's half.
+ * Compiling seccomp profiles: reading them into plain rules, which seccomp_bpf.c (or, for the architectures that it does not
+ * know, libseccomp) turns into BPF. What comes out is kept as bytes, so that the child needs neither the library nor
+ * memory. seccomp_install.c has the child's half.
  *
  * The cache's key is the profile in its wire encoding, in which every field is delimited and presence is kept: two
  * profiles that differ anywhere have different keys, whatever their hash.
@@ -126,19 +127,26 @@ bool seccomp_flag_known(const char *flag)
 	return find_number(flags, array_length(flags), flag) != NULL;
 }
 
-/* --- compiling ---------------------------------------------------------------------------------------------- */
+/* --- reading ------------------------------------------------------------------------------------------------ */
 
 struct compiler {
-	scmp_filter_ctx context;
+	struct arena *arena;
 	bool zero_is_absent;
 	bool notifies;
-	uint32_t default_action;
+	uint32_t *architectures;
+	struct seccomp_rule *rules;
+	struct seccomp_rules all; /* of the two above */
 };
 
 static int bad(struct error *e, const char *property, const char *value)
 {
 	return error_set(e, STATUS_INVALID_ARGUMENT, EINVAL, "linux.seccomp.%s: unknown value \"%s\"",
 			 property, str_or_empty(value));
+}
+
+static int no_memory(struct error *e)
+{
+	return error_errno(e, ENOMEM, "linux.seccomp: memory for the program");
 }
 
 static int resolve_action(struct compiler *c, const char *name, bool has_errno, uint32_t errnum,
@@ -163,8 +171,22 @@ static int resolve_action(struct compiler *c, const char *name, bool has_errno, 
 	return 0;
 }
 
-static int add_architectures(struct compiler *c, const Grpc__LinuxSeccomp *in, struct error *e)
+static void add_architecture(struct compiler *c, uint32_t token)
 {
+	for (size_t i = 0; i < c->all.n_architectures; i++) {
+		if (c->architectures[i] == token)
+			return;
+	}
+	c->architectures[c->all.n_architectures++] = token;
+}
+
+/* The native one is always among them. */
+static int read_architectures(struct compiler *c, const Grpc__LinuxSeccomp *in, struct error *e)
+{
+	c->architectures = arena_array(c->arena, in->n_architectures + 1, sizeof(uint32_t));
+	if (!c->architectures)
+		return no_memory(e);
+	add_architecture(c, seccomp_arch_native());
 	for (size_t i = 0; i < in->n_architectures; i++) {
 		if (!seccomp_architecture_known(in->architectures[i]))
 			return bad(e, "architectures", in->architectures[i]);
@@ -173,18 +195,11 @@ static int add_architectures(struct compiler *c, const Grpc__LinuxSeccomp *in, s
 		for (size_t k = 0; tail[k] && k < sizeof(name) - 1; k++)
 			name[k] = tail[k] >= 'A' && tail[k] <= 'Z' ? (char)(tail[k] - 'A' + 'a') : tail[k];
 		uint32_t token = seccomp_arch_resolve_name(name);
-		if (!token) {
-			/* A machine of that kind has a library that knows it; here no such call can be made. */
-			log_debug("engine", "seccomp architecture is left out", "architecture",
-				  in->architectures[i]);
-			continue;
-		}
-		int r = seccomp_arch_add(c->context, token);
-		/* EDOM: of the other byte order, which no process here can have. */
-		if (r < 0 && r != -EEXIST && r != -EDOM)
-			return error_errno(e, -r, "linux.seccomp.architectures: add %s",
-					   in->architectures[i]);
+		/* A machine of that kind has a library that knows it; here no such call can be made. */
+		if (token)
+			add_architecture(c, token);
 	}
+	c->all.architectures = c->architectures;
 	return 0;
 }
 
@@ -206,29 +221,21 @@ static int convert_arg(const Grpc__LinuxSeccompArg *in, struct scmp_arg_cmp *out
 	return 0;
 }
 
-static int add_rule(struct compiler *c, uint32_t action, const char *name, const struct scmp_arg_cmp *args,
-		    unsigned count, struct error *e)
+static void add_rule(struct compiler *c, uint32_t action, const char *name, const struct scmp_arg_cmp *args,
+		     size_t count)
 {
-	int number = seccomp_syscall_resolve_name(name);
-	if (number == __NR_SCMP_ERROR) {
-		log_debug("engine", "system call is unknown to libseccomp and left out", "syscall", name);
-		return 0;
-	}
-	int r = seccomp_rule_add_array(c->context, action, number, count, args);
-	/* EDOM: none of the architectures has it. */
-	if (r < 0 && r != -EEXIST && r != -EDOM)
-		return error_errno(e, -r, "linux.seccomp.syscalls: add a rule for %s", name);
-	return 0;
+	c->rules[c->all.n_rules++] = (struct seccomp_rule){name, action, args, (unsigned)count};
 }
 
-/* The library takes one comparison per argument and rule. Several on one argument are alternatives: a rule each. */
-static int add_syscall(struct compiler *c, const Grpc__LinuxSyscall *in, struct error *e)
+/* One comparison per argument and rule. Several on one argument are alternatives: a rule each. */
+static int read_syscall(struct compiler *c, const Grpc__LinuxSyscall *in, struct error *e)
 {
-	enum { ARGS_MAX = 64 };
-	struct scmp_arg_cmp args[ARGS_MAX];
+	struct scmp_arg_cmp *args = arena_array(c->arena, in->n_args + 1, sizeof(*args));
 	bool seen[6] = {false}, split = false;
 	uint32_t action;
 
+	if (!args)
+		return no_memory(e);
 	int r = resolve_action(c, in->action, in->has_errnoret, in->errnoret, "syscalls[].action", &action,
 			       e);
 	if (r < 0)
@@ -236,9 +243,6 @@ static int add_syscall(struct compiler *c, const Grpc__LinuxSyscall *in, struct 
 	if (!in->n_names)
 		return error_set(e, STATUS_INVALID_ARGUMENT, EINVAL,
 				 "linux.seccomp.syscalls[].names: must not be empty");
-	if (in->n_args > ARGS_MAX)
-		return error_set(e, STATUS_INVALID_ARGUMENT, EINVAL,
-				 "linux.seccomp.syscalls[].args: more than %d", ARGS_MAX);
 	for (size_t i = 0; i < in->n_args; i++) {
 		r = convert_arg(in->args[i], &args[i], e);
 		if (r < 0)
@@ -246,85 +250,52 @@ static int add_syscall(struct compiler *c, const Grpc__LinuxSyscall *in, struct 
 		split = split || seen[args[i].arg];
 		seen[args[i].arg] = true;
 	}
-	if (action == c->default_action)
-		return 0;
 	for (size_t i = 0; i < in->n_names; i++) {
 		if (str_is_empty(in->names[i]))
 			return error_set(e, STATUS_INVALID_ARGUMENT, EINVAL,
 					 "linux.seccomp.syscalls[].names: an empty name");
-		for (size_t k = 0; split && r == 0 && k < in->n_args; k++)
-			r = add_rule(c, action, in->names[i], &args[k], 1, e);
+		for (size_t k = 0; split && k < in->n_args; k++)
+			add_rule(c, action, in->names[i], &args[k], 1);
 		if (!split)
-			r = add_rule(c, action, in->names[i], args, (unsigned)in->n_args, e);
-		if (r < 0)
-			return r;
+			add_rule(c, action, in->names[i], args, in->n_args);
 	}
 	return 0;
 }
 
-/* Highest number that the library has a name for. */
-static int newest_syscall(void)
+/* Rules at most; 0 when it is more than anybody can mean. */
+static size_t count_rules(const Grpc__LinuxSeccomp *in)
 {
-	static int newest;
+	enum { RULES_MAX = 1 << 16 };
+	size_t count = 0;
 
-	for (int i = 400, unknown = 0; !newest && i < 4096; i++) {
-		char *name = seccomp_syscall_resolve_num_arch(SCMP_ARCH_NATIVE, i);
-		unknown = name ? 0 : unknown + 1;
-		free(name);
-		/* Tables have holes, but no wide ones. */
-		if (unknown == 32)
-			newest = i - 32;
+	for (size_t i = 0; i < in->n_syscalls; i++) {
+		size_t more, each = in->syscalls[i]->n_args ? in->syscalls[i]->n_args : 1;
+		if (__builtin_mul_overflow(in->syscalls[i]->n_names, each, &more) || more > RULES_MAX ||
+		    (count += more) > RULES_MAX)
+			return 0;
 	}
-	return newest;
+	return count + 1;
 }
 
-/* In front of the program: native calls beyond @newest fail with ENOSYS; all else falls through. */
-static size_t enosys_prologue(struct sock_filter *out, uint32_t newest)
+static int read_profile(struct compiler *c, const Grpc__LinuxSeccomp *in, struct error *e)
 {
-	const uint32_t x32_bit = 0x40000000;
-	const struct sock_filter code[] = {
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, seccomp_arch_native(), 0, 4),
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, x32_bit, 2, 0),
-		BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, newest, 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
-	};
+	size_t count = count_rules(in);
 
-	memcpy(out, code, sizeof(code));
-	return array_length(code);
-}
-
-enum { PROLOGUE_LENGTH = 6 };
-
-/* The library writes programs to descriptors only. */
-static int export_program(struct compiler *c, bool prologue, struct seccomp_filter **out, struct error *e)
-{
-	_cleanup_fd_ int fd = memfd_create("seccomp", MFD_CLOEXEC);
-	if (fd < 0)
-		return error_errno(e, errno, "linux.seccomp: memory for the program");
-	int r = seccomp_export_bpf(c->context, fd);
+	int r = resolve_action(c, in->defaultaction, in->has_defaulterrnoret, in->defaulterrnoret,
+			       "defaultAction", &c->all.default_action, e);
 	if (r < 0)
-		return error_errno(e, -r, "linux.seccomp: compile the program");
-	off_t size = lseek(fd, 0, SEEK_END);
-	size_t count = size > 0 ? (size_t)size / sizeof(struct sock_filter) : 0;
-	size_t extra = prologue ? PROLOGUE_LENGTH : 0;
-	if (count == 0 || count + extra > BPF_MAXINSNS)
-		return error_set(e, STATUS_INVALID_ARGUMENT, E2BIG,
-				 "linux.seccomp: the program has %zu instructions", count);
-	struct seccomp_filter *filter =
-		malloc(sizeof(*filter) + (count + extra) * sizeof(struct sock_filter));
-	if (!filter)
-		return error_errno(e, ENOMEM, "linux.seccomp: memory for the program");
-	*filter = (struct seccomp_filter){.references = 1, .count = (uint16_t)(count + extra)};
-	if (prologue)
-		enosys_prologue(filter->code, (uint32_t)newest_syscall());
-	if (pread(fd, filter->code + extra, (size_t)size, 0) != size) {
-		free(filter);
-		return error_errno(e, EIO, "linux.seccomp: read the program back");
-	}
-	*out = filter;
-	return 0;
+		return r;
+	if (!count)
+		return error_set(e, STATUS_INVALID_ARGUMENT, E2BIG, "linux.seccomp.syscalls: too many rules");
+	c->rules = arena_array(c->arena, count, sizeof(*c->rules));
+	if (!c->rules)
+		return no_memory(e);
+	c->all.rules = c->rules;
+	c->all.newer_is_missing = c->all.default_action == SCMP_ACT_ERRNO(EPERM) && !in->has_defaulterrnoret;
+	r = read_architectures(c, in, e);
+	for (size_t i = 0; r == 0 && i < in->n_syscalls; i++)
+		r = read_syscall(c, in->syscalls[i], e);
+	return r;
 }
 
 static int collect_flags(const Grpc__LinuxSeccomp *in, bool notifies, unsigned *out, struct error *e)
@@ -345,49 +316,114 @@ static int collect_flags(const Grpc__LinuxSeccomp *in, bool notifies, unsigned *
 	return 0;
 }
 
-/* Jump tables pay from some tens of calls on. */
-enum { OPTIMIZE_FROM = 32, OPTIMIZE_TREE = 2 };
+/* --- compiling by the library ------------------------------------------------------------------------------- */
 
-static int fill(struct compiler *c, const Grpc__LinuxSeccomp *in, struct error *e)
+static int add_to_library(scmp_filter_ctx context, const struct seccomp_rules *all, struct error *e)
 {
-	size_t names = 0;
-
-	(void)seccomp_attr_set(c->context, SCMP_FLTATR_CTL_NNP, 0);
-	int r = add_architectures(c, in, e);
-	for (size_t i = 0; r == 0 && i < in->n_syscalls; i++) {
-		names += in->syscalls[i]->n_names;
-		r = add_syscall(c, in->syscalls[i], e);
+	(void)seccomp_attr_set(context, SCMP_FLTATR_CTL_NNP, 0);
+	for (size_t i = 0; i < all->n_architectures; i++) {
+		int r = seccomp_arch_add(context, all->architectures[i]);
+		/* EDOM: of the other byte order, which no process here can have. */
+		if (r < 0 && r != -EEXIST && r != -EDOM)
+			return error_errno(e, -r, "linux.seccomp.architectures: add %#x",
+					   all->architectures[i]);
 	}
-	if (r == 0 && names >= OPTIMIZE_FROM)
-		(void)seccomp_attr_set(c->context, SCMP_FLTATR_CTL_OPTIMIZE, OPTIMIZE_TREE);
-	return r;
+	for (size_t i = 0; i < all->n_rules; i++) {
+		const struct seccomp_rule *rule = &all->rules[i];
+		int number = seccomp_syscall_resolve_name(rule->name);
+		if (number == __NR_SCMP_ERROR || rule->action == all->default_action)
+			continue;
+		int r = seccomp_rule_add_array(context, rule->action, number, rule->count, rule->args);
+		/* EDOM: none of the architectures has it. */
+		if (r < 0 && r != -EEXIST && r != -EDOM)
+			return error_errno(e, -r, "linux.seccomp.syscalls: add a rule for %s", rule->name);
+	}
+	return 0;
+}
+
+/* In front of the library's program: native calls beyond @newest fail with ENOSYS; all else falls through. */
+static size_t enosys_prologue(struct sock_filter *out, uint32_t newest)
+{
+	const uint32_t x32_bit = 0x40000000;
+	const struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, seccomp_arch_native(), 0, 4),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, x32_bit, 2, 0),
+		BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, newest, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+	};
+
+	memcpy(out, code, sizeof(code));
+	return array_length(code);
+}
+
+/* The library writes programs to descriptors only. The length, or -errno. */
+static int compile_by_library(const struct seccomp_rules *all, struct sock_filter *out, struct error *e)
+{
+	_cleanup_fd_ int fd = memfd_create("seccomp", MFD_CLOEXEC);
+	scmp_filter_ctx context = seccomp_init(all->default_action);
+
+	if (fd < 0 || !context) {
+		seccomp_release(context);
+		return error_errno(e, fd < 0 ? errno : ENOMEM, "linux.seccomp: start a program");
+	}
+	int r = add_to_library(context, all, e);
+	if (r == 0) {
+		(void)seccomp_attr_set(context, SCMP_FLTATR_CTL_OPTIMIZE, 2);
+		r = seccomp_export_bpf(context, fd);
+		if (r < 0)
+			error_errno(e, -r, "linux.seccomp: compile the program");
+	}
+	seccomp_release(context);
+	if (r < 0)
+		return r;
+	size_t extra = all->newer_is_missing ? enosys_prologue(out, seccomp_newest_syscall()) : 0;
+	ssize_t room = (ssize_t)((BPF_MAXINSNS - extra) * sizeof(*out)),
+		size = pread(fd, out + extra, (size_t)room, 0);
+	if (size <= 0 || size == room)
+		return error_set(e, STATUS_INVALID_ARGUMENT, E2BIG, "linux.seccomp: the program is too long");
+	return (int)(extra + (size_t)size / sizeof(*out));
+}
+
+/* --- compiling ---------------------------------------------------------------------------------------------- */
+
+static int make_filter(struct compiler *c, const Grpc__LinuxSeccomp *in, struct sock_filter *code,
+		       struct seccomp_filter **out, struct error *e)
+{
+	unsigned load_flags = 0;
+
+	int r = read_profile(c, in, e);
+	if (r == 0)
+		r = collect_flags(in, c->notifies, &load_flags, e);
+	if (r < 0)
+		return r;
+	int length = seccomp_generate(&c->all, c->arena, code);
+	if (length == -EOPNOTSUPP)
+		length = compile_by_library(&c->all, code, e);
+	else if (length < 0)
+		error_errno(e, -length, "linux.seccomp: compile the program");
+	if (length < 0)
+		return length;
+	size_t bytes = (size_t)length * sizeof(*code);
+	*out = malloc(sizeof(**out) + bytes);
+	if (!*out)
+		return no_memory(e);
+	**out = (struct seccomp_filter){
+		.references = 1, .flags = load_flags, .notifies = c->notifies, .count = (uint16_t)length};
+	memcpy((*out)->code, code, bytes);
+	return 0;
 }
 
 static int compile(const Grpc__LinuxSeccomp *in, bool zero_is_absent, struct seccomp_filter **out,
 		   struct error *e)
 {
-	struct compiler c = {.zero_is_absent = zero_is_absent};
-	unsigned load_flags = 0;
+	struct compiler c = {.zero_is_absent = zero_is_absent, .arena = arena_new(16 << 10)};
+	_cleanup_free_ struct sock_filter *code = malloc(BPF_MAXINSNS * sizeof(*code));
 
-	int r = resolve_action(&c, in->defaultaction, in->has_defaulterrnoret, in->defaulterrnoret,
-			       "defaultAction", &c.default_action, e);
-	if (r < 0)
-		return r;
-	c.context = seccomp_init(c.default_action);
-	if (!c.context)
-		return error_errno(e, ENOMEM, "linux.seccomp: start a program");
-	bool prologue = c.default_action == SCMP_ACT_ERRNO(EPERM) && !in->has_defaulterrnoret;
-	r = fill(&c, in, e);
-	if (r == 0)
-		r = collect_flags(in, c.notifies, &load_flags, e);
-	if (r == 0)
-		r = export_program(&c, prologue, out, e);
-	seccomp_release(c.context);
-	if (r < 0)
-		return r;
-	(*out)->flags = load_flags;
-	(*out)->notifies = c.notifies;
-	return 0;
+	int r = c.arena && code ? make_filter(&c, in, code, out, e) : no_memory(e);
+	arena_free(c.arena);
+	return r;
 }
 
 /* --- cache -------------------------------------------------------------------------------------------------- */
