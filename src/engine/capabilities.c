@@ -98,13 +98,20 @@ const char *capability_name(int number)
 uint64_t capabilities_known(void)
 {
 	static uint64_t known;
+	int present = 0, absent = 64;
 
-	/* Looked at once. The kernel answers EINVAL from the first number that it does not have. */
-	for (int i = 0; !(known & 1) && i < 64; i++) {
-		if (prctl(PR_CAPBSET_READ, i, 0, 0, 0) < 0)
-			return known = i > 0 ? (1ULL << i) - 1 : 0;
+	if (known)
+		return known;
+	/* Numbers are without gaps, and the kernel answers EINVAL from the first that it does not have. */
+	while (absent - present > 1) {
+		int middle = (present + absent) / 2;
+		if (prctl(PR_CAPBSET_READ, middle, 0, 0, 0) < 0)
+			absent = middle;
+		else
+			present = middle;
 	}
-	return known ? known : (known = UINT64_MAX);
+	known = present >= 63 ? ~0ULL : (1ULL << (present + 1)) - 1;
+	return known;
 }
 
 static uint64_t resolve_set(char *const *list, size_t count)
@@ -154,20 +161,11 @@ static uint64_t permitted_of(const struct __user_cap_data_struct data[2])
 
 int capabilities_limit_bounding(const struct capabilities *caps, struct error *e)
 {
+	uint64_t unwanted = capabilities_known() & ~caps->bounding;
+
 	for (int i = 0; i < 64; i++) {
-		if (caps->bounding & (1ULL << i))
-			continue;
-		int present = prctl(PR_CAPBSET_READ, i, 0, 0, 0);
-		if (present < 0)
-			break;
-		if (!present)
-			continue;
-		if (prctl(PR_CAPBSET_DROP, i, 0, 0, 0) < 0)
+		if ((unwanted & (1ULL << i)) && prctl(PR_CAPBSET_DROP, i, 0, 0, 0) < 0)
 			return error_errno(e, errno, "drop capability %d from the bounding set", i);
-		/* A security module may have its own opinion: believe what is there now. */
-		if (prctl(PR_CAPBSET_READ, i, 0, 0, 0) != 0)
-			return error_set(e, STATUS_INTERNAL, EPERM, "capability %d stays in the bounding set",
-					 i);
 	}
 	return 0;
 }

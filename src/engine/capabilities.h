@@ -30,7 +30,7 @@ uint64_t capabilities_known(void);
 /* Names to bits. Names that we or the kernel do not know are logged as a warning and skipped. @in NULL: all empty. */
 void capabilities_resolve(const Grpc__LinuxCapabilities *in, struct capabilities *out);
 
-/* [child] Drops from the bounding set what @caps does not have; read back and verified. Needs CAP_SETPCAP.
+/* [child] Drops from the bounding set what @caps does not have. Needs CAP_SETPCAP.
  * 0 or -errno. */
 int capabilities_limit_bounding(const struct capabilities *caps, struct error *e);
 

@@ -296,29 +296,9 @@ static int enter_cgroup(struct launch *launch, struct error *e)
 	return cgroup_attach(container->cgroup, launch->process->pid, e);
 }
 
-static int set_oom_score(struct launch *launch, struct error *e)
-{
-	const struct engine *engine = launch->container->engine;
-	const Grpc__Process *process = launch->plan.process;
-	int64_t value = process->has_oomscoreadj ? process->oomscoreadj : 0;
-	char path[64], text[24];
-
-	/* Hosts say 0 for "nothing": then what the agent has for itself is not passed on. */
-	if (!process->has_oomscoreadj && (!engine->options.wire || engine->oom_score_adj == 0))
-		return 0;
-	if (value == engine->oom_score_adj)
-		return 0;
-	snprintf(path, sizeof(path), "%d/oom_score_adj", (int)launch->process->pid);
-	snprintf(text, sizeof(text), "%d", (int)value);
-	int r = file_write(engine->proc, path, text);
-	if (r < 0 && !(engine->options.rootless && (r == -EACCES || r == -EPERM)))
-		return error_errno(e, -r, "write oom_score_adj %s", text);
-	return 0;
-}
-
 static int enter_rdt(struct launch *launch, struct error *e)
 {
-	int r = set_oom_score(launch, e);
+	int r = launch_set_oom_score(launch, e);
 
 	return r < 0 ? r : rdt_attach(launch->container->rdt, launch->process->pid, e);
 }
@@ -327,8 +307,11 @@ static int netdevices_job(struct buf *result, void *argument, struct error *e)
 {
 	const struct launch *launch = argument;
 	const Grpc__Linux *linux = linux_of(launch);
+	int joined = namespaces_fd(&launch->plan.namespaces, CLONE_NEWNET);
 	char path[64];
 
+	if (joined >= 0)
+		return netdevices_move(joined, linux->netdevices, linux->n_netdevices, e);
 	snprintf(path, sizeof(path), "%d/ns/net", (int)launch->process->pid);
 	_cleanup_fd_ int own = openat(launch->container->engine->proc, path, O_RDONLY | O_CLOEXEC);
 	if (own < 0)
@@ -336,7 +319,7 @@ static int netdevices_job(struct buf *result, void *argument, struct error *e)
 	return netdevices_move(own, linux->netdevices, linux->n_netdevices, e);
 }
 
-/* A namespace that the child joins by itself is not its own yet: once it says that it is mounted, it is. */
+/* A namespace that the child joins by itself may not be its own yet: then its descriptor tells. */
 static int move_netdevices(struct launch *launch, struct error *e)
 {
 	const Grpc__Linux *linux = linux_of(launch);

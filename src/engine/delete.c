@@ -5,7 +5,7 @@
  * it is harmless.
  *
  *     kill init (and with its pid namespace all in it) → wait for it, at most KILL_WAIT_MS → poststop hooks →
- *     RDT class → cgroup, with whoever is left in it
+ *     RDT class → cgroup, with whoever is left in it → the end of its other processes
  */
 
 #include <errno.h>
@@ -15,8 +15,9 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "engine/engine_private.h"
+#include "engine/launch.h"
 
-enum { KILL_WAIT_MS = 10000, POLL_MS = 100 };
+enum { KILL_WAIT_MS = 10000, POLL_MS = 100, SETTLE_MS = 2 };
 
 struct removal {
 	struct operation *operation;
@@ -35,16 +36,63 @@ static void note(struct removal *removal, int r, const struct error *e)
 	removal->error = *e;
 }
 
-static void end(struct removal *removal)
+static void finish(struct removal *removal)
 {
 	struct operation *operation = removal->operation;
-	struct container *container = operation->container;
 	int r = removal->r;
 
 	if (r < 0)
-		error_prefix(&removal->error, "delete container \"%s\"", container->id);
+		error_prefix(&removal->error, "delete container \"%s\"", operation->container->id);
 	operation_end(operation, r, &removal->error);
 	free(removal);
+}
+
+/* Execs that were on their way, or ran beside an init that is gone, have been told of their end. */
+static bool is_settled(const struct container *container)
+{
+	const struct process *process;
+
+	if (!list_empty(&container->launches))
+		return false;
+	list_for_each_entry (process, &container->processes, link) {
+		if (process->pid)
+			return false;
+	}
+	return true;
+}
+
+static void on_settling(struct loop_timer *timer)
+{
+	struct removal *removal = container_of(timer, struct removal, timer);
+	struct container *container = removal->operation->container;
+	struct error e = ERROR_INIT;
+
+	if (is_settled(container)) {
+		finish(removal);
+		return;
+	}
+	if (loop_now() < removal->give_up &&
+	    loop_timer_set(container->engine->loop, timer, SETTLE_MS, on_settling) == 0)
+		return;
+	error_set(&e, STATUS_DEADLINE_EXCEEDED, ETIMEDOUT, "a process of it does not die");
+	note(removal, -ETIMEDOUT, &e);
+	/* A launch refers to the container: it must be over, and its own deadline sees to that. */
+	if (list_empty(&container->launches) ||
+	    loop_timer_set(container->engine->loop, timer, POLL_MS, on_settling) < 0)
+		finish(removal);
+}
+
+static void end(struct removal *removal)
+{
+	struct container *container = removal->operation->container;
+	struct launch *launch, *next;
+	struct error e = ERROR_INIT;
+
+	error_set(&e, STATUS_CANCELLED, ECANCELED, "the container is deleted");
+	list_for_each_entry_safe (launch, next, &container->launches, link)
+		launch_fail(launch, &e);
+	removal->give_up = loop_now() + KILL_WAIT_MS;
+	on_settling(&removal->timer);
 }
 
 static void on_cgroup_gone(struct job *job, int r, struct buf *result, struct error *e, void *data)

@@ -82,7 +82,9 @@ static int enter_cgroup(struct launch *launch, struct error *e)
 
 static int enter_rdt(struct launch *launch, struct error *e)
 {
-	return rdt_attach(launch->container->rdt, launch->process->pid, e);
+	int r = launch_set_oom_score(launch, e);
+
+	return r < 0 ? r : rdt_attach(launch->container->rdt, launch->process->pid, e);
 }
 
 static int await_ready(struct launch *launch, struct error *e)

@@ -63,6 +63,15 @@ static void close_others(const struct child_plan *plan)
 	fd_close_all_but(keep, count);
 }
 
+/* Standard error will be the program's: what we have to say until then must not land there. */
+static void move_log(const struct child_plan *plan)
+{
+	int fd = log_get_fd();
+
+	if (fd >= 0 && fd < 3)
+		log_set_fd(fcntl(fd, F_DUPFD_CLOEXEC, (int)(3 + plan->preserve_fds)));
+}
+
 /* --- talking ------------------------------------------------------------------------------------------------ */
 
 /* The next message from the parent, which must be @type. */
@@ -402,6 +411,7 @@ _Noreturn void child_main(const struct child_plan *plan)
 	int r = 0;
 
 	close_others(plan);
+	move_log(plan);
 	loop_child_reset();
 	umask(0);
 	if (plan->hide && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)

@@ -2,7 +2,9 @@
 
 /* Namespaces made and joined: a pod's, by path, user and time namespaces, identity and limits inside. */
 
+#include <grp.h>
 #include <sched.h>
+#include <sys/prctl.h>
 
 #include "test-engine.h"
 
@@ -12,6 +14,9 @@
 #define MOUNT_MQUEUE                                                                                         \
 	"{\"destination\":\"/dev/"                                                                           \
 	"mqueue\",\"type\":\"mqueue\",\"source\":\"mqueue\",\"options\":[\"nosuid\"]}"
+
+#define MOUNT(destination, type, source)                                                                     \
+	"{\"destination\":\"" destination "\",\"type\":\"" type "\",\"source\":\"" source "\"}"
 
 /* A descriptor of a fresh namespace of @flag. */
 static int make_namespace(int flag, const char *file)
@@ -249,6 +254,71 @@ static void a_new_user_namespace_beside_joined_ones(void **state)
 	fd_close(uts);
 }
 
+/* Nobody special makes a container of one user namespace, with what his ids allow. */
+static void an_ordinary_user_has_containers(void **state)
+{
+	NEEDS_STAGE();
+	char mounts[1024];
+
+	own_rootfs(1234, 1234);
+	fflush(NULL);
+	pid_t pid = fork();
+	if (pid == 0) {
+		struct error e = ERROR_INIT;
+		struct buf out = BUF_INIT;
+
+		stage.loop = loop_new();
+		if (setgroups(0, NULL) < 0 || setresgid(1234, 1234, 1234) < 0 ||
+		    setresuid(1234, 1234, 1234) < 0)
+			_exit(2);
+		prctl(PR_SET_DUMPABLE, 1);
+		const struct engine_options options = {.loop = stage.loop, .rootless = true};
+		stage.engine = engine_new(&options, &e);
+		if (!stage.engine)
+			_exit(3);
+		snprintf(mounts, sizeof(mounts), "%s", MOUNT_PROC "," MOUNT("/dev", "tmpfs", "tmpfs"));
+		const struct part part = {
+			.script = "id -u; echo $$; test -c /dev/null && echo null; exec cat",
+			.mounts = mounts,
+			.process = "",
+			.namespaces = NAMESPACES ",{\"type\":\"user\"}",
+			.linux = ",\"uidMappings\":[{\"containerID\":0,\"hostID\":1234,\"size\":1}],"
+				 "\"gidMappings\":[{\"containerID\":0,\"hostID\":1234,\"size\":1}]"};
+		struct outcome outcome;
+		struct container *container = create(&part, &outcome);
+		if (outcome.r < 0)
+			fprintf(stderr, "%s\n", outcome.error.text);
+		if (outcome.r < 0)
+			_exit(4);
+		must_start(container);
+		/* And he enters it: through a middle process, since he may not leave its pid namespace again. */
+		struct arena *arena = arena_new(0);
+		const struct part command = {
+			.script = "test $(readlink /proc/1/ns/pid) = $(readlink /proc/self/ns/pid)",
+			.process = ""};
+		const struct exec_params params = {.exec_id = "x",
+						   .process = make_process(&command, arena),
+						   .stdio = {.console_socket = -1}};
+		outcome = (struct outcome){.error = ERROR_INIT};
+		struct process *process = container_exec(container, &params, on_done, &outcome, &e);
+		if (!process || await_outcome(&outcome) < 0) {
+			fprintf(stderr, "%s%s\n", e.text, outcome.error.text);
+			_exit(6);
+		}
+		await_exit(process);
+		if (process->exit_code != 0)
+			_exit(7);
+		container_init(container)->stdin_fd = fd_close(container_init(container)->stdin_fd);
+		read_all(container_init(container)->stdout_fd, &out);
+		await_exit(container_init(container));
+		_exit(str_equal(buf_string(&out), "0\n1\nnull\n") ? 0 : 5);
+	}
+	int status;
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(WEXITSTATUS(status), 0);
+	own_rootfs(0, 0);
+}
+
 /* --- time --------------------------------------------------------------------------------------------------- */
 
 static void a_time_namespace_has_its_offsets(void **state)
@@ -266,6 +336,45 @@ static void a_time_namespace_has_its_offsets(void **state)
 	assert_true(atol(buf_string(&out)) >= 7000000);
 	assert_non_null(strstr(buf_string(&out), "\n1\n"));
 	buf_deinit(&out);
+}
+
+static void all_namespaces_are_entered(void **state)
+{
+	NEEDS_STAGE();
+	struct outcome outcome;
+	struct error e = ERROR_INIT;
+	struct buf out = BUF_INIT;
+	const struct part part = {
+		.script = "exec cat",
+		.namespaces = NAMESPACES
+		",{\"type\":\"time\"},{\"type\":\"cgroup\"},{\"type\":\"network\"},{\"type\":\"user\"}",
+		.linux = USER_MAPS};
+	const struct part command = {
+		.script =
+			"for n in mnt pid ipc uts net user cgroup time; do test $(readlink /proc/1/ns/$n) = "
+			"$(readlink /proc/self/ns/$n) || echo not the same $n; done; echo done",
+		.process = ""};
+
+	if (access("/proc/self/ns/time", F_OK) < 0)
+		skip();
+	own_rootfs(100000, 200000);
+	struct container *container = must_create(&part);
+	must_start(container);
+	struct arena *arena = arena_new(0);
+	const struct exec_params params = {
+		.exec_id = "x", .process = make_process(&command, arena), .stdio = {.console_socket = -1}};
+	outcome = (struct outcome){.error = ERROR_INIT};
+	struct process *process = container_exec(container, &params, on_done, &outcome, &e);
+	assert_non_null(process);
+	if (await_outcome(&outcome) < 0)
+		fail_msg("%s", outcome.error.text);
+	read_all(process->stdout_fd, &out);
+	assert_string_equal(buf_string(&out), "done\n");
+	buf_deinit(&out);
+	await_exit(process);
+	arena_free(arena);
+	must_delete(container);
+	own_rootfs(0, 0);
 }
 
 /* --- identity ----------------------------------------------------------------------------------------------- */
@@ -342,7 +451,9 @@ int main(void)
 		stage_test(a_user_namespace_can_be_entered),
 		stage_test(a_mount_takes_the_containers_mapping),
 		stage_test(a_new_user_namespace_beside_joined_ones),
+		stage_test(an_ordinary_user_has_containers),
 		stage_test(a_time_namespace_has_its_offsets),
+		stage_test(all_namespaces_are_entered),
 		stage_test(identity_and_limits_are_as_asked),
 		stage_test(a_filter_comes_last),
 		stage_test(sysctls_are_the_containers),

@@ -325,6 +325,55 @@ static void exec_into_a_stopped_container_is_refused(void **state)
 	must_delete(container);
 }
 
+/* An exec that outlives init in a shared pid namespace, and one on its way, end with the container and are told. */
+static void deletion_ends_execs(void **state)
+{
+	NEEDS_STAGE();
+	struct outcome outcome, cut = {.error = ERROR_INIT};
+	struct error e = ERROR_INIT;
+	const struct part part = {.script = "sleep 100",
+				  .namespaces = "{\"type\":\"mount\"},{\"type\":\"uts\"}"};
+	const struct part command = {.script = "exec sleep 100", .process = ""};
+	struct container *container = must_create(&part);
+
+	must_start(container);
+	struct process *process = exec_part(container, "x", &command, &outcome);
+	assert_int_equal(outcome.r, 0);
+	struct arena *arena = arena_new(0);
+	const struct exec_params params = {
+		.exec_id = "y", .process = make_process(&command, arena), .stdio = {.console_socket = -1}};
+	assert_non_null(container_exec(container, &params, on_done, &cut, &e));
+	outcome = (struct outcome){.error = ERROR_INIT};
+	container_delete(container, true, on_done, &outcome);
+	assert_int_equal(await_outcome(&outcome), 0);
+	assert_true(cut.done);
+	assert_true(process->exited);
+	assert_int_equal(process->exit_code, 137);
+	arena_free(arena);
+	must_delete(container);
+}
+
+/* What we log between fork and execve is no output of the program. */
+static void the_log_does_not_become_output(void **state)
+{
+	NEEDS_STAGE();
+	int saved = dup(2), null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	const struct part part = {.script = "echo only", .process = "," CAPS("\"CAP_NO_SUCH_THING\"")};
+
+	/* A warning is due: the child cannot give what there is not. */
+	log_set_level(LOG_TRACE);
+	fflush(stderr);
+	dup2(null, 2);
+	struct buf out = BUF_INIT;
+	run_to(&part, &out);
+	dup2(saved, 2);
+	log_set_level(LOG_ERROR);
+	assert_string_equal(buf_string(&out), "only\n");
+	buf_deinit(&out);
+	fd_close(saved);
+	fd_close(null);
+}
+
 /* --- terminals ---------------------------------------------------------------------------------------------- */
 
 static void a_terminal_is_the_containers_own(void **state)
@@ -634,6 +683,8 @@ int main(void)
 		stage_test(exec_cwd_cannot_lead_out),
 		stage_test(exec_goes_to_the_pinned_mount_namespace),
 		stage_test(exec_into_a_stopped_container_is_refused),
+		stage_test(deletion_ends_execs),
+		stage_test(the_log_does_not_become_output),
 		stage_test(a_terminal_is_the_containers_own),
 		stage_test(a_terminal_can_be_resized),
 		stage_test(exec_gets_a_terminal_inside),
