@@ -51,6 +51,8 @@ guest_processes() {
 	ns=$(readlink "/proc/$guest/ns/pid")
 	for p in /proc/[0-9]*; do
 		[ "$(readlink "$p/ns/pid" 2>/dev/null)" = "$ns" ] || continue
+		# Dead ones that nobody has reaped (the first process does not) have no program.
+		readlink "$p/exe" >/dev/null 2>&1 || continue
 		[ "${p#/proc/}" = "$guest" ] || echo "${p#/proc/} $(tr '\0' ' ' <"$p/cmdline" 2>/dev/null)"
 	done
 }
@@ -100,7 +102,7 @@ nothing_left() {
 	[ -z "$left" ] || { echo "mounts left: $left"; return 1; }
 	left=$(guest_cgroups)
 	[ -z "$left" ] || { echo "cgroups left: $left"; return 1; }
-	left=$(in_guest find /run -mindepth 1 ! -path /run/kata-containers)
+	left=$(in_guest find /run -mindepth 1 ! -path /run/kata-containers ! -path '/run/mount*')
 	[ -z "$left" ] || { echo "files left: $left"; return 1; }
 	[ ! -e "$tmp/agent.sock" ] || { echo "socket left"; return 1; }
 }

@@ -31,7 +31,15 @@ struct sequence {
 	sequence_done done;
 	struct loop_defer begin;
 	struct loop_timer late; /* an injected delay */
-	struct error first;
+	struct error
+		*first; /* allocated when there is one: an error is large, and a pod makes many at once */
+};
+
+/* For an error that there was no memory to keep. */
+static const struct error no_memory = {
+	.code = STATUS_RESOURCE_EXHAUSTED,
+	.errnum = ENOMEM,
+	.text = "no memory",
 };
 
 static void remember(struct sequence *s, const struct error *e)
@@ -39,10 +47,13 @@ static void remember(struct sequence *s, const struct error *e)
 	if (s->failed)
 		return;
 	s->failed = true;
+	s->first = malloc(sizeof(*s->first));
+	if (!s->first)
+		return;
 	if (e && e->code != STATUS_OK)
-		s->first = *e;
+		*s->first = *e;
 	else
-		error_set(&s->first, STATUS_INTERNAL, 0, "%s failed", s->steps[s->next].name);
+		error_set(s->first, STATUS_INTERNAL, 0, "%s failed", s->steps[s->next].name);
 }
 
 static void walk(struct sequence *s);
@@ -140,7 +151,9 @@ static void walk(struct sequence *s)
 			return;
 	loop_timer_remove(&s->late);
 	loop_defer_remove(&s->begin);
-	s->done(s->object, s->failed ? error_result(&s->first) : 0, s->failed ? &s->first : NULL);
+	const struct error *e = s->first ? s->first : &no_memory;
+	s->done(s->object, s->failed ? error_result(e) : 0, s->failed ? e : NULL);
+	free(s->first);
 	free(s);
 }
 

@@ -4,6 +4,8 @@
 import importlib
 import sys
 
+sys.dont_write_bytecode = True
+
 if __name__ == '__main__':
     module, function = sys.argv[1].split('.')
     getattr(importlib.import_module(module), function)()

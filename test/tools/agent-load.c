@@ -311,10 +311,20 @@ static void run_flood(uint64_t bytes)
 
 static int agent_pid;
 
+/* What the agent puts off to the end of a round is done once it has answered another call. */
+static void let_settle(void)
+{
+	struct arena *arena = arena_new(0);
+	for (int i = 0; i < 3; i++)
+		call("Check", "{}", arena);
+	arena_free(arena);
+}
+
 static int count_fds(void)
 {
 	char path[64];
 	int count = 0;
+	let_settle();
 	(void)snprintf(path, sizeof(path), "/proc/%d/fd", agent_pid);
 	_cleanup_dir_ DIR *directory = opendir(path);
 	require(directory != NULL, path);
@@ -407,12 +417,13 @@ static void cycle(const char *id)
 	arena_free(arena);
 }
 
-static void compare(int fds, long before, size_t count)
+/* @slack descriptors may come and go: those of the last few finished processes. */
+static void compare(int fds, int slack, long before, size_t count)
 {
 	long after = memory();
 	printf("descriptors: %d before, %d after; anonymous memory: %ld KiB before, %ld KiB after\n", fds,
 	       count_fds(), before, after);
-	require(count_fds() == fds, "descriptors were left");
+	require(abs(count_fds() - fds) <= slack, "descriptors were left");
 	/* What malloc keeps settles in the warm-up. A leak of 64 bytes a cycle would show. */
 	require(after - before <= (long)(count * 64 / 1024) + 8 || getenv("KATA_SMALL"), "memory was left");
 }
@@ -425,7 +436,7 @@ static void run_cycles(size_t count)
 	long before = memory();
 	for (size_t i = 0; i < count; i++)
 		cycle("cycle");
-	compare(fds, before, count);
+	compare(fds, 0, before, count);
 	printf("%zu cycles\n", count);
 }
 
@@ -459,7 +470,7 @@ static void run_execs(size_t count)
 		(void)snprintf(id, sizeof(id), "exec-%zu", i);
 		exec_once(id);
 	}
-	compare(fds, before, count);
+	compare(fds, 2, before, count);
 	struct arena *arena = arena_new(0);
 	call("SignalProcess", "{\"container_id\":\"execs\",\"signal\":9}", arena);
 	simple("RemoveContainer", "execs");
