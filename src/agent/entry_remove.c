@@ -37,7 +37,8 @@ void entry_settle(struct entry *entry)
 	if (!entry->deleting || entry->operations > 0)
 		return;
 	/* A frozen process dies only once it is thawed, which is the engine's business. */
-	if (init && !init->exited && entry->patience.loop && container_status(entry->container) != CONTAINER_PAUSED)
+	if (init && !init->exited && entry->patience.loop &&
+	    container_status(entry->container) != CONTAINER_PAUSED)
 		return;
 	entry->deleting = false;
 	loop_timer_remove(&entry->patience);
