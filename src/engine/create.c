@@ -21,10 +21,9 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "engine/idmap.h"
-#include "engine/launch.h"
 #include "engine/lsm.h"
 #include "engine/mount.h"
-#include "engine/netdevice.h"
+#include "engine/placement.h"
 #include "engine/record.h"
 #include "engine/resources.h"
 #include "engine/rootfs.h"
@@ -84,7 +83,7 @@ static int choose_cgroup(struct container *container, struct error *e)
 	return 0;
 }
 
-static int convert_resources(const struct container *container, struct cgroup_resources *out, struct error *e)
+int container_resources(const struct container *container, struct cgroup_resources *out, struct error *e)
 {
 	const Grpc__Linux *linux = container->spec->linux;
 
@@ -95,7 +94,7 @@ static int make_cgroup(struct launch *launch, struct error *e)
 {
 	struct container *container = launch->container;
 	struct cgroup_resources resources;
-	int r = convert_resources(container, &resources, e);
+	int r = container_resources(container, &resources, e);
 
 	if (r == 0)
 		r = choose_cgroup(container, e);
@@ -251,84 +250,6 @@ static int stop_helper(struct launch *launch, struct error *e)
 	return 0;
 }
 
-/* --- placement ---------------------------------------------------------------------------------------------- */
-
-static int map_ids_job(struct buf *result, void *argument, struct error *e)
-{
-	const struct launch *launch = argument;
-
-	return idmap_write(launch->container->engine->proc, launch->process->pid, linux_of(launch), true,
-			   false, e);
-}
-
-static int map_ids(struct launch *launch, struct error *e)
-{
-	const struct engine *engine = launch->container->engine;
-
-	stop_helper(launch, e);
-	if (!(launch->plan.namespaces.created & CLONE_NEWUSER))
-		return 0;
-	if (idmap_needs_helper(linux_of(launch)))
-		return launch_job(launch, "map ids", map_ids_job, e);
-	return idmap_write(engine->proc, launch->process->pid, linux_of(launch), false, geteuid() != 0, e);
-}
-
-static int attach_job(struct buf *result, void *argument, struct error *e)
-{
-	const struct launch *launch = argument;
-	struct cgroup_resources resources;
-	int r = convert_resources(launch->container, &resources, e);
-
-	if (r == 0)
-		r = cgroup_attach(launch->container->cgroup, launch->process->pid, e);
-	return r < 0 ? r : cgroup_set(launch->container->cgroup, &resources, e);
-}
-
-static int enter_cgroup(struct launch *launch, struct error *e)
-{
-	struct container *container = launch->container;
-
-	launch->plan.cgroup = fd_close(launch->plan.cgroup);
-	if (cgroup_driver_of(container->cgroup) == CGROUP_SYSTEMD)
-		return launch_job(launch, "enter cgroup", attach_job, e);
-	if (launch->plan.in_cgroup_at_birth && cgroup_host_layout(container->engine->cgroups) == CGROUP_V2)
-		return 0;
-	return cgroup_attach(container->cgroup, launch->process->pid, e);
-}
-
-static int enter_rdt(struct launch *launch, struct error *e)
-{
-	int r = launch_set_oom_score(launch, e);
-
-	return r < 0 ? r : rdt_attach(launch->container->rdt, launch->process->pid, e);
-}
-
-static int netdevices_job(struct buf *result, void *argument, struct error *e)
-{
-	const struct launch *launch = argument;
-	const Grpc__Linux *linux = linux_of(launch);
-	int joined = namespaces_fd(&launch->plan.namespaces, CLONE_NEWNET);
-	char path[64];
-
-	if (joined >= 0)
-		return netdevices_move(joined, linux->netdevices, linux->n_netdevices, e);
-	snprintf(path, sizeof(path), "%d/ns/net", (int)launch->process->pid);
-	_cleanup_fd_ int own = openat(launch->container->engine->proc, path, O_RDONLY | O_CLOEXEC);
-	if (own < 0)
-		return error_errno(e, errno, "open the network namespace");
-	return netdevices_move(own, linux->netdevices, linux->n_netdevices, e);
-}
-
-/* A namespace that the child joins by itself may not be its own yet: then its descriptor tells. */
-static int move_netdevices(struct launch *launch, struct error *e)
-{
-	const Grpc__Linux *linux = linux_of(launch);
-
-	if (!linux || !linux->n_netdevices)
-		return 0;
-	return launch_job(launch, "move network devices", netdevices_job, e);
-}
-
 /* --- hooks -------------------------------------------------------------------------------------------------- */
 
 static void on_hooks(int r, const struct error *e, void *data)
@@ -449,10 +370,11 @@ static const struct launch_step steps[] = {
 	{"open stdio", launch_open_stdio, launch_close_stdio},
 	{"start mount helper", start_helper, stop_helper},
 	{"clone", launch_clone, launch_undo_clone},
-	{"map ids", map_ids, NULL},
-	{"enter cgroup", enter_cgroup, NULL},
-	{"enter RDT class", enter_rdt, NULL},
-	{"move network devices", move_netdevices, NULL},
+	{"map ids", placement_map_ids, NULL},
+	{"enter cgroup", placement_enter_cgroup, NULL},
+	{"enter RDT class", placement_enter_rdt, NULL},
+	{"move network devices", placement_move_netdevices, NULL},
+	{"leave mount helper", stop_helper, NULL},
 	{"go", launch_go, NULL},
 	{"await mounts", await_runtime, NULL},
 	{"prestart hooks", run_prestart, NULL},

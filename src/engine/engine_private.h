@@ -92,6 +92,8 @@ void process_tell_exit(struct process *process);
 
 /* The state as JSON for hooks. 0 or -ENOMEM. */
 int container_state_json(const struct container *container, const char *status, pid_t pid, struct buf *out);
+/* The spec's resources; texts live in the container's arena. 0 or -errno. */
+int container_resources(const struct container *container, struct cgroup_resources *out, struct error *e);
 uint64_t container_hook_timeout(const struct container *container);
 
 /* The cgroup goes: at once where it is empty and takes no waiting, else by a job. Returns 1 when a job was started

@@ -16,8 +16,8 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/str.h"
-#include "engine/launch.h"
 #include "engine/lsm.h"
+#include "engine/placement.h"
 #include "engine/validate.h"
 
 #ifndef CLONE_NEWTIME
@@ -60,33 +60,6 @@ static int unplan(struct launch *launch, struct error *e)
 	return 0;
 }
 
-static int attach_job(struct buf *result, void *argument, struct error *e)
-{
-	const struct launch *launch = argument;
-	const struct container *container = launch->container;
-
-	return cgroup_attach_exec(container->cgroup, launch->process->pid, launch->plan.init_pid, e);
-}
-
-static int enter_cgroup(struct launch *launch, struct error *e)
-{
-	struct container *container = launch->container;
-
-	launch->plan.cgroup = fd_close(launch->plan.cgroup);
-	if (launch->plan.in_cgroup_at_birth && cgroup_host_layout(container->engine->cgroups) == CGROUP_V2)
-		return 0;
-	if (cgroup_driver_of(container->cgroup) == CGROUP_SYSTEMD)
-		return launch_job(launch, "enter cgroup", attach_job, e);
-	return cgroup_attach_exec(container->cgroup, launch->process->pid, launch->plan.init_pid, e);
-}
-
-static int enter_rdt(struct launch *launch, struct error *e)
-{
-	int r = launch_set_oom_score(launch, e);
-
-	return r < 0 ? r : rdt_attach(launch->container->rdt, launch->process->pid, e);
-}
-
 static int await_ready(struct launch *launch, struct error *e)
 {
 	return launch_await(launch, HANDSHAKE_READY);
@@ -101,8 +74,8 @@ static const struct launch_step steps[] = {
 	{"plan", plan, unplan},
 	{"open stdio", launch_open_stdio, launch_close_stdio},
 	{"clone", launch_clone, launch_undo_clone},
-	{"enter cgroup", enter_cgroup, NULL},
-	{"enter RDT class", enter_rdt, NULL},
+	{"enter cgroup", placement_join_cgroup, NULL},
+	{"enter RDT class", placement_enter_rdt, NULL},
 	{"go", launch_go, NULL},
 	{"await ready", await_ready, NULL},
 	{"await execution", await_execution, NULL},

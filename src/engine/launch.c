@@ -478,26 +478,3 @@ int launch_go(struct launch *launch, struct error *e)
 	/* A child that has died has left its reason in the socket, which is read next. */
 	return r < 0 && r != -EPIPE ? error_errno(e, -r, "talk to the process") : 0;
 }
-
-int launch_set_oom_score(struct launch *launch, struct error *e)
-{
-	const struct engine *engine = launch->container->engine;
-	const Grpc__Process *process = launch->plan.process, *init = launch->container->spec->process;
-	bool said = process->has_oomscoreadj;
-	int64_t value = said ? process->oomscoreadj : 0;
-	char path[64], text[24];
-
-	if (!said && init && init->has_oomscoreadj) {
-		said = true;
-		value = init->oomscoreadj;
-	}
-	/* What nobody said is inherited, but for what an agent has for itself. */
-	if ((!said && !engine->options.wire) || value == engine->oom_score_adj)
-		return 0;
-	snprintf(path, sizeof(path), "%d/oom_score_adj", (int)launch->process->pid);
-	snprintf(text, sizeof(text), "%d", (int)value);
-	int r = file_write(engine->proc, path, text);
-	if (r < 0 && !(engine->options.rootless && (r == -EACCES || r == -EPERM)))
-		return error_errno(e, -r, "write oom_score_adj %s", text);
-	return 0;
-}

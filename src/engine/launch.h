@@ -76,8 +76,6 @@ int launch_open_stdio(struct launch *launch, struct error *e);
 int launch_close_stdio(struct launch *launch, struct error *e);
 int launch_clone(struct launch *launch, struct error *e);
 int launch_undo_clone(struct launch *launch, struct error *e);
-/* By us, since a child in a user namespace may not: process.oomScoreAdj, or the container's. 0 or -errno. */
-int launch_set_oom_score(struct launch *launch, struct error *e);
 int launch_go(struct launch *launch, struct error *e);
 
 #endif
