@@ -25,6 +25,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -39,6 +40,7 @@ enum {
 	RING_MIN = 4 * LOG_LINE_MAX,
 	ROUND_MAX = 64,	   /* records that a sink is given in one round */
 	SMALL_WRITE = 256, /* what a terminal takes whole when poll(2) calls it writable */
+	DIRECT_MS = 500,   /* that a record which is written directly waits for a reader */
 };
 
 struct record {
@@ -73,7 +75,8 @@ static struct {
 	bool identified;
 
 	struct loop *loop; /* NULL unless attached */
-	pid_t pid;	   /* of the process that attached */
+	uint8_t *ours;	   /* a page that is wiped by fork(2): 1 in the process that attached */
+	pid_t pid;	   /* of that process, where the kernel wipes none */
 	size_t limit;
 	size_t size;
 	struct list records;
@@ -86,6 +89,35 @@ static struct {
 } log_state = {.name = "kata-agent", .fd = 2, .main.fd = -1};
 
 static void main_flush(void);
+
+/* --- who we are --- */
+
+/* Process ids do not tell: the first process of a container's namespace has that of an agent which is process 1. */
+static void mark_process(void)
+{
+	void *page = mmap(NULL, 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	log_state.pid = getpid();
+	if (page != MAP_FAILED && madvise(page, 1, MADV_WIPEONFORK) == 0) {
+		log_state.ours = page;
+		*log_state.ours = 1;
+	} else if (page != MAP_FAILED) {
+		(void)munmap(page, 1);
+	}
+}
+
+static void unmark_process(void)
+{
+	if (log_state.ours)
+		(void)munmap(log_state.ours, 1);
+	log_state.ours = NULL;
+}
+
+/* False in forked children as well: the ring, the loop and the descriptors are the parent's. */
+static bool is_attached(void)
+{
+	return log_state.loop && (log_state.ours ? *log_state.ours == 1 : log_state.pid == getpid());
+}
 
 /* --- records --- */
 
@@ -332,20 +364,30 @@ static void main_flush(void)
 		main_skip();
 }
 
-static int reader_open(int fd, enum reader_kind *kind)
+/* How a descriptor is written to whose flags are not ours to change. */
+static enum reader_kind reader_kind_of(int fd)
 {
 	struct stat st;
-	char path[32];
 
 	if (fstat(fd, &st) < 0)
-		return -1;
-	*kind = S_ISSOCK(st.st_mode) ? READER_SOCKET : READER_FILE;
-	if (S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode)) {
+		return READER_FILE;
+	if (S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode))
+		return READER_POLLED;
+	return S_ISSOCK(st.st_mode) ? READER_SOCKET : READER_FILE;
+}
+
+static int reader_open(int fd, enum reader_kind *kind)
+{
+	char path[32];
+
+	*kind = reader_kind_of(fd);
+	if (*kind == READER_POLLED) {
 		int again = open(path_of_fd(path, fd), O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 
-		*kind = again >= 0 ? READER_NONBLOCKING : READER_POLLED;
-		if (again >= 0)
+		if (again >= 0) {
+			*kind = READER_NONBLOCKING;
 			return again;
+		}
 	}
 	return fcntl(fd, F_DUPFD_CLOEXEC, 3);
 }
@@ -453,7 +495,7 @@ int log_attach(struct loop *loop, size_t bytes)
 	if (log_state.loop)
 		return -EBUSY;
 	log_state.loop = loop;
-	log_state.pid = getpid();
+	mark_process();
 	log_state.limit = bytes > RING_MIN ? bytes : RING_MIN;
 	list_init(&log_state.records);
 	list_init(&log_state.sinks);
@@ -515,6 +557,7 @@ void log_detach(int timeout_ms)
 		record_drop(record);
 	loop_defer_remove(&log_state.defer);
 	log_state.loop = NULL;
+	unmark_process();
 }
 
 /* --- writing --- */
@@ -539,6 +582,27 @@ static void identify(void)
 	}
 }
 
+/* 0 or -errno. Who does not read is waited for a little and then passed over. */
+static int write_soon(const char *line, size_t length)
+{
+	struct log_sink reader = {.fd = log_state.fd, .kind = reader_kind_of(log_state.fd)};
+	struct pollfd p = {.fd = reader.fd, .events = POLLOUT};
+
+	while (length > 0) {
+		ssize_t n = reader_write(&reader, line, length);
+
+		if (n > 0) {
+			line += n;
+			length -= (size_t)n;
+		} else if (n == 0 || (errno != EINTR && errno != EAGAIN)) {
+			return n == 0 ? -EIO : -errno;
+		} else if (errno == EAGAIN && poll(&p, 1, DIRECT_MS) == 0) {
+			return -ETIMEDOUT;
+		}
+	}
+	return 0;
+}
+
 /* Best effort, and without a SIGPIPE: the log's reader being gone must not end its writer. */
 static void write_direct(const char *line, size_t length)
 {
@@ -549,7 +613,7 @@ static void write_direct(const char *line, size_t length)
 	sigaddset(&pipe, SIGPIPE);
 	if (sigprocmask(SIG_BLOCK, &pipe, &saved) < 0)
 		return;
-	if (fd_write_all(log_state.fd, line, length) == -EPIPE && sigismember(&saved, SIGPIPE) == 0)
+	if (write_soon(line, length) == -EPIPE && sigismember(&saved, SIGPIPE) == 0)
 		(void)sigtimedwait(&pipe, NULL, &none);
 	(void)sigprocmask(SIG_SETMASK, &saved, NULL);
 }
@@ -558,7 +622,7 @@ void log_write(enum log_level level, const char *subsystem, const char *message,
 {
 	char line[LOG_LINE_MAX];
 	int saved = errno;
-	bool attached = log_state.loop && log_state.pid == getpid();
+	bool attached = is_attached();
 	va_list pairs;
 
 	if (!log_enabled(level) || (!attached && log_state.fd < 0))
@@ -590,7 +654,7 @@ void log_set_fd(int fd)
 {
 	log_state.fd = fd;
 	identify();
-	if (log_state.loop && log_state.pid == getpid())
+	if (is_attached())
 		main_open();
 }
 

@@ -11,7 +11,8 @@
  * there is room again. The level is tested before anything is formatted. A line is at most LOG_LINE_MAX bytes (values
  * are cut), always valid UTF-8. Nothing at any level above debug holds environments, specs or secrets.
  *
- * Before log_attach(), and in forked children, records are written straight to the descriptor, best effort.
+ * Before log_attach(), and in forked children, records are written straight to the descriptor, best effort: a reader
+ * that does not read is waited for half a second.
  */
 
 #include <stdbool.h>

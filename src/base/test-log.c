@@ -4,6 +4,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -12,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -541,6 +543,92 @@ static void test_no_sigpipe_when_direct(void **state)
 	assert_int_equal(status, 0);
 }
 
+/* Process 1 of a namespace with an attached log, as the agent in a guest. */
+static _Noreturn void log_as_agent(struct stage *stage, void (*child)(struct stage *stage))
+{
+	int status;
+
+	if (getpid() != 1 || log_attach(stage->loop, 0) < 0 || unshare(CLONE_NEWPID) < 0)
+		_exit(1);
+	pid_t pid = fork();
+	if (pid == 0) {
+		child(stage);
+		_exit(0);
+	}
+	_exit(waitpid(pid, &status, 0) == pid && WIFEXITED(status) ? WEXITSTATUS(status) : 2);
+}
+
+/* A container's first process: numbers that were the log's stand for other files now, which must be left alone. */
+static void log_as_container(struct stage *stage)
+{
+	int copy = fcntl(stage->in[1], F_DUPFD_CLOEXEC, 500), other = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	int keep[] = {copy, fcntl(other, F_DUPFD_CLOEXEC, 501)};
+	struct stat st;
+
+	fd_close_all_but(keep, 2);
+	while (fcntl(keep[1], F_DUPFD_CLOEXEC, 3) < 100)
+		;
+	if (getpid() != 1)
+		_exit(3);
+	log_set_fd(copy);
+	log_info("rpc", "from process 1");
+	for (int i = 3; i < 100; i++)
+		if (fstat(i, &st) < 0 || !S_ISCHR(st.st_mode))
+			_exit(4);
+}
+
+/* Its process id is that of the agent, which is process 1 too. */
+static void test_first_process_of_a_namespace_is_a_child(void **state)
+{
+	struct stage *stage = *state;
+	int status;
+
+	pid_t middle = fork();
+	if (middle == 0) {
+		if (unshare(CLONE_NEWPID) < 0)
+			_exit(77);
+		pid_t pid = fork();
+		if (pid == 0)
+			log_as_agent(stage, log_as_container);
+		_exit(waitpid(pid, &status, 0) == pid && WIFEXITED(status) ? WEXITSTATUS(status) : 5);
+	}
+	assert_int_equal(waitpid(middle, &status, 0), middle);
+	assert_true(WIFEXITED(status));
+	if (WEXITSTATUS(status) == 77)
+		skip();
+	assert_int_equal(WEXITSTATUS(status), 0);
+	assert_string_equal(value_of(read_line(stage), "msg"), "from process 1");
+	assert_int_equal(stage->text.length, 0);
+}
+
+/* A console that is held up holds up neither a job nor a container's start. */
+static void test_stuck_reader_does_not_stop_children(void **state)
+{
+	struct stage *stage = *state;
+	int status, full[2];
+	char page[4096] = {0};
+
+	assert_int_equal(pipe2(full, O_CLOEXEC), 0);
+	fd_nonblock(full[1], true);
+	while (write(full[1], page, sizeof(page)) > 0)
+		;
+	fd_nonblock(full[1], false);
+	log_set_fd(full[1]);
+	log_attach(stage->loop, 0);
+	pid_t pid = fork();
+	if (pid == 0) {
+		loop_child_reset();
+		alarm(10);
+		log_info("rpc", "nobody reads");
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	fd_close(full[0]);
+	fd_close(full[1]);
+	log_set_fd(-1);
+}
+
 /* --- sinks --- */
 
 static int open_sink(int *ours)
@@ -699,6 +787,8 @@ int main(void)
 		log_test(test_detach_flushes),
 		log_test(test_children_write_directly),
 		log_test(test_no_sigpipe_when_direct),
+		log_test(test_first_process_of_a_namespace_is_a_child),
+		log_test(test_stuck_reader_does_not_stop_children),
 		log_test(test_sinks),
 		log_test(test_idle_sink_notices_a_hangup),
 		log_test(test_half_closed_sink_lives),
