@@ -1,70 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* The container's root: mounts with all their options, /dev, masked and read-only paths, hostile images. */
+/* The container's root: mounts with all their options, /dev, masked and read-only paths. */
 
 #include <sys/sysmacros.h>
 
 #include "base/path.h"
-#include "test-engine.h"
-
-#define MOUNT(destination, type, source, options)                                                            \
-	"{\"destination\":\"" destination "\",\"type\":\"" type "\",\"source\":\"" source                    \
-	"\",\"options\":[" options "]}"
-#define BIND(destination, source, options)                                                                   \
-	"{\"destination\":\"" destination "\",\"source\":\"" source "\",\"options\":[\"bind\"" options "]}"
-
-static void in_stage(char path[256], const char *name)
-{
-	snprintf(path, 256, "%s/%s", stage.dir, name);
-}
-
-static void in_rootfs(char path[256], const char *name)
-{
-	snprintf(path, 256, "%s/%s", stage.rootfs, name);
-}
-
-static void write_file(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-
-	assert_true(fd >= 0);
-	assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
-	fd_close(fd);
-}
-
-static void expect_file(const char *path, const char *text)
-{
-	char *got = NULL;
-
-	assert_true(file_read(AT_FDCWD, path, 65536, &got) >= 0);
-	assert_string_equal(got, text);
-	free(got);
-}
-
-/* `volume` in the stage's directory, with a sub-mount (a tmpfs) at `volume/sub`. */
-static void make_volume(void)
-{
-	char path[256];
-
-	in_stage(path, "volume");
-	assert_int_equal(mkdir(path, 0755), 0);
-	in_stage(path, "volume/file");
-	write_file(path, "volume\n");
-	in_stage(path, "volume/sub");
-	assert_int_equal(mkdir(path, 0755), 0);
-	assert_int_equal(mount("tmpfs", path, "tmpfs", MS_NODEV, "size=1m"), 0);
-}
-
-static void remove_volume(void)
-{
-	char path[256];
-	int dir = open(stage.dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-
-	in_stage(path, "volume/sub");
-	assert_int_equal(umount2(path, MNT_DETACH), 0);
-	assert_int_equal(path_remove_tree(dir, "volume"), 0);
-	fd_close(dir);
-}
+#include "test-root.h"
 
 /* Options column of the mount at @point, as mountinfo tells it ("ro,nosuid,…"). */
 #define OPTIONS_OF(point) "grep ' " point " ' /proc/self/mountinfo | cut -d' ' -f6; "
@@ -470,157 +411,6 @@ static void a_bound_dev_is_left_alone(void **state)
 	assert_int_equal(rmdir(path), 0);
 }
 
-/* --- hostile images ----------------------------------------------------------------------------------------- */
-
-/* @name in the root becomes a link to @target for one attempt. */
-static void with_link(const char *name, const char *target)
-{
-	char path[256], saved[256];
-
-	in_rootfs(path, name);
-	in_rootfs(saved, "saved");
-	assert_int_equal(rename(path, saved), 0);
-	assert_int_equal(symlink(target, path), 0);
-}
-
-static void without_link(const char *name)
-{
-	char path[256], saved[256];
-
-	in_rootfs(path, name);
-	in_rootfs(saved, "saved");
-	assert_int_equal(unlink(path), 0);
-	assert_int_equal(rename(saved, path), 0);
-}
-
-static void a_linked_dev_stays_inside(void **state)
-{
-	NEEDS_STAGE();
-	char victim[256], path[512];
-
-	in_stage(victim, "victim");
-	assert_int_equal(mkdir(victim, 0755), 0);
-	/* An absolute link to the guest's directory, and one that climbs. */
-	with_link("dev", victim);
-	const struct part part = {.script = "true", .mounts = MOUNT_PROC};
-	struct buf out = BUF_INIT;
-	run_to(&part, &out);
-	buf_deinit(&out);
-	without_link("dev");
-	assert_int_equal(rmdir(victim), 0); /* nothing was made in it */
-	/* It was made below the root instead. */
-	snprintf(path, sizeof(path), "%s%s/null", stage.rootfs, victim);
-	assert_int_equal(access(path, F_OK), 0);
-	int root = open(stage.rootfs, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	snprintf(path, sizeof(path), "%s/tmp", stage.rootfs);
-	int tmp = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	assert_int_equal(path_remove_tree(tmp, stage.dir + strlen("/tmp/")), 0);
-	fd_close(tmp);
-	fd_close(root);
-}
-
-static void linked_proc_and_sys_are_refused(void **state)
-{
-	NEEDS_STAGE();
-	const struct part proc = {.script = "true", .mounts = MOUNT_PROC};
-	const struct part sys = {.script = "true", .mounts = MOUNT_PROC "," MOUNT_SYS};
-
-	with_link("proc", "/tmp");
-	expect_failure(&proc, "Mount point /proc must be ordinary directory");
-	without_link("proc");
-	with_link("sys", "tmp");
-	expect_failure(&sys, "Mount point /sys must be ordinary directory");
-	without_link("sys");
-}
-
-static void bind_targets_stay_inside_and_whole(void **state)
-{
-	NEEDS_STAGE();
-	char victim[256], path[256], mounts[2048];
-
-	in_stage(victim, "victim");
-	write_file(victim, "untouched\n");
-	make_volume();
-	/* A link to a file of the guest, one into nothing, a FIFO, and a file with content. */
-	in_rootfs(path, "etc/link");
-	assert_int_equal(symlink(victim, path), 0);
-	in_rootfs(path, "etc/climb");
-	assert_int_equal(symlink("../../../../../../etc/made", path), 0);
-	in_rootfs(path, "etc/fifo");
-	assert_int_equal(mkfifo(path, 0644), 0);
-	in_rootfs(path, "etc/content");
-	write_file(path, "image\n");
-	snprintf(mounts, sizeof(mounts), MOUNT_PROC);
-	static const char *const names[] = {"link", "climb", "fifo", "content"};
-	for (size_t i = 0; i < array_length(names); i++) {
-		size_t used = strlen(mounts);
-		snprintf(
-			mounts + used, sizeof(mounts) - used,
-			",{\"destination\":\"/etc/%s\",\"source\":\"%s/volume/file\",\"options\":[\"bind\"]}",
-			names[i], stage.dir);
-	}
-	const struct part part = {.script = "cat /etc/link /etc/climb /etc/fifo /etc/content",
-				  .mounts = mounts};
-	expect_output(&part, "volume\nvolume\nvolume\nvolume\n");
-	expect_file(victim, "untouched\n");
-	expect_file(path, "image\n");
-	remove_volume();
-	unlink(victim);
-	for (size_t i = 0; i < array_length(names); i++) {
-		snprintf(path, sizeof(path), "%s/etc/%s", stage.rootfs, names[i]);
-		assert_int_equal(unlink(path), 0);
-	}
-	in_rootfs(path, "etc/made");
-	unlink(path);
-	in_rootfs(path, "tmp");
-	int tmp = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	path_remove_tree(tmp, stage.dir + strlen("/tmp/"));
-	fd_close(tmp);
-}
-
-static void proc_is_not_covered(void **state)
-{
-	NEEDS_STAGE();
-	char mounts[1024];
-	static const struct {
-		const char *destination, *source;
-		bool allowed;
-	} cases[] = {
-		{"/proc", "/tmp", false},
-		{"/proc/self/attr", "/tmp", false},
-		{"/proc/sys/kernel", "/tmp", false},
-		{"/proc/cpuinfo", "/dev/null", true},
-		{"/proc/uptime", "/dev/null", true},
-		{"/etc/../proc/1", "/tmp", false},
-	};
-
-	for (size_t i = 0; i < array_length(cases); i++) {
-		snprintf(mounts, sizeof(mounts),
-			 MOUNT_PROC ",{\"destination\":\"%s\",\"source\":\"%s\",\"options\":[\"bind\"]}",
-			 cases[i].destination, cases[i].source);
-		const struct part part = {.script = "true", .mounts = mounts};
-		if (cases[i].allowed)
-			expect_output(&part, "");
-		else
-			expect_failure(&part, "cannot be mounted");
-	}
-	const struct part other = {.script = "true", .mounts = MOUNT("/proc", "tmpfs", "tmpfs", "")};
-	expect_failure(&other, "/proc");
-}
-
-/* A link of the image into /proc must not help around the check. */
-static void a_link_into_proc_is_seen_through(void **state)
-{
-	NEEDS_STAGE();
-	char path[256];
-
-	in_rootfs(path, "way");
-	assert_int_equal(symlink("/proc/sys", path), 0);
-	const struct part part = {.script = "true", .mounts = MOUNT_PROC "," BIND("/way/kernel", "/tmp", "")};
-	expect_failure(&part, "inside /proc");
-	unlink(path);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -646,11 +436,6 @@ int main(void)
 		stage_test(devices_are_made_as_asked),
 		stage_test(existing_nodes_must_match),
 		stage_test(a_bound_dev_is_left_alone),
-		stage_test(a_linked_dev_stays_inside),
-		stage_test(linked_proc_and_sys_are_refused),
-		stage_test(bind_targets_stay_inside_and_whole),
-		stage_test(proc_is_not_covered),
-		stage_test(a_link_into_proc_is_seen_through),
 	};
 	return cmocka_run_group_tests(tests, stage_set_up, stage_tear_down);
 }

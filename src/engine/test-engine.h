@@ -479,6 +479,25 @@ static inline void expect_failure(const struct part *part, const char *text)
 	dispose(container);
 }
 
+/* Starts @part as exec @id and waits for the answer. */
+static inline struct process *exec_part(struct container *container, const char *id, const struct part *part,
+					struct outcome *outcome)
+{
+	struct error e = ERROR_INIT;
+	struct arena *arena = arena_new(0);
+	const struct exec_params params = {
+		.exec_id = id, .process = make_process(part, arena), .stdio = {.console_socket = -1}};
+
+	*outcome = (struct outcome){.error = ERROR_INIT};
+	struct process *process = container_exec(container, &params, on_done, outcome, &e);
+	if (!process)
+		fail_msg("%s", e.text);
+	assert_ptr_equal(container_process(container, id), process);
+	await_outcome(outcome);
+	arena_free(arena);
+	return process;
+}
+
 #define NEEDS_STAGE()                                                                                        \
 	do {                                                                                                 \
 		if (!stage_usable)                                                                           \
