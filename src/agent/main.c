@@ -259,6 +259,11 @@ static void watch_devices(struct program *program)
 		program->onliner = memory_onliner_new(program->loop, program->uevents, "/");
 }
 
+static uint64_t seconds_to_ms(uint64_t seconds)
+{
+	return seconds < UINT32_MAX ? seconds * 1000 : (uint64_t)UINT32_MAX * 1000;
+}
+
 static int open_sandbox(struct program *program, struct error *e)
 {
 	struct sandbox_options options = {
@@ -268,6 +273,8 @@ static int open_sandbox(struct program *program, struct error *e)
 		.pin = program->config.cgroup_driver,
 		.no_pivot = root_is_initramfs(),
 		.pipe_size = program->config.container_pipe_size,
+		.uevents = program->uevents,
+		.hotplug_timeout_ms = seconds_to_ms(program->config.hotplug_timeout),
 		.gone = sandbox_gone,
 		.data = program,
 	};
@@ -297,10 +304,10 @@ static int start(struct program *program, struct error *e)
 		return error_result(e);
 	prepare_process(program);
 	announce(program);
+	watch_devices(program);
 	if (open_sandbox(program, e) < 0)
 		return error_result(e);
 	open_ports(program);
-	watch_devices(program);
 	loop_signal_add(program->loop, &program->terminate, SIGTERM, terminated);
 	loop_signal_add(program->loop, &program->interrupt, SIGINT, interrupted);
 	notify_systemd("READY=1");
@@ -315,11 +322,11 @@ static void stop(struct program *program)
 		loop_signal_remove(&program->interrupt);
 	}
 	memory_onliner_free(program->onliner);
-	uevents_free(program->uevents);
 	console_free(program->console);
 	port_free(program->log_port);
 	ttrpc_server_free(program->server);
 	sandbox_free(program->sandbox);
+	uevents_free(program->uevents);
 	log_info("root", "shutdown complete");
 	log_detach(LOG_FLUSH_MS);
 	loop_free(program->loop);

@@ -43,7 +43,7 @@ extern const struct rpc_group rpc_process_group;
 extern const struct rpc_group rpc_stdio_group;
 extern const struct rpc_group rpc_misc_group;
 extern const struct rpc_group rpc_guest_group;
-extern const struct rpc_group rpc_guest_group; /* rpc_guest.c: to be listed in meson.build */
+extern const struct rpc_group rpc_network_group;
 
 /* Adds both services to @server. The tables live until the program ends. 0 or -errno with @e set. */
 int rpc_register(struct ttrpc_server *server, struct sandbox *sandbox, struct error *e);

@@ -21,6 +21,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/path.h"
+#include "guest/network.h"
 
 /* --- its life --- */
 
@@ -44,9 +45,11 @@ static int open_all(struct sandbox *sandbox, struct error *e)
 		return error_result(e);
 	sandbox->storages = storages_new(sandbox->loop, "/");
 	sandbox->oom = oom_new();
+	sandbox->network =
+		network_new(sandbox->loop, sandbox->options.uevents, sandbox->options.hotplug_timeout_ms);
 	sandbox->id = strdup("");
 	sandbox->hostname = strdup("");
-	if (!sandbox->storages || !sandbox->oom || !sandbox->id || !sandbox->hostname)
+	if (!sandbox->storages || !sandbox->oom || !sandbox->network || !sandbox->id || !sandbox->hostname)
 		return error_errno(e, ENOMEM, "sandbox");
 	struct rundir_recovery recovery = {
 		.cgroups = engine_cgroups(sandbox->engine),
@@ -98,6 +101,7 @@ void sandbox_free(struct sandbox *sandbox)
 	storage_refs_free(sandbox->storage_refs);
 	storages_free(sandbox->storages);
 	oom_free(sandbox->oom);
+	network_free(sandbox->network);
 	guest_hooks_deinit(&sandbox->hooks);
 	engine_free(sandbox->engine);
 	rundir_close(&sandbox->rundir);

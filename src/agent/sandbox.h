@@ -33,7 +33,9 @@
 #include "ttrpc/ttrpc.h"
 
 struct module_load;
+struct network;
 struct sequence;
+struct uevents;
 
 enum sandbox_state { SANDBOX_NONE, SANDBOX_CREATING, SANDBOX_READY, SANDBOX_DESTROYING, SANDBOX_GONE };
 
@@ -42,8 +44,10 @@ struct sandbox_options {
 	struct ttrpc_server *server;
 	bool pid1;
 	enum cgroup_pin pin;
-	bool no_pivot;	  /* the root file system is the initramfs itself */
-	size_t pipe_size; /* of stdio, in bytes; 0: the kernel's default */
+	bool no_pivot;		 /* the root file system is the initramfs itself */
+	size_t pipe_size;	 /* of stdio, in bytes; 0: the kernel's default */
+	struct uevents *uevents; /* borrowed; NULL: devices are not waited for */
+	uint64_t hotplug_timeout_ms;
 	/* Everything is taken down and all who asked for it were answered. */
 	void (*gone)(void *data);
 	void *data;
@@ -60,6 +64,7 @@ struct sandbox {
 	struct list graves;  /* of entries whose memory is to be given back */
 	struct storages *storages;
 	struct oom *oom;
+	struct network *network;
 
 	char *id; /* "" until CreateSandbox */
 	char *hostname;
