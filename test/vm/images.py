@@ -30,7 +30,7 @@ MACHINES = {
     # A file system shared by the host, and the agent's memory so that its daemon can see it.
     'pid1-share': dict(init='agent', append='quiet ' + V2, share=True),
     # systemd is PID 1 and the agent its service, as in Kata's systemd images; without and with the system bus.
-    'systemd': dict(init='systemd', append=V2 + SYSTEMD, memory='512', bus=True),
+    'systemd': dict(init='systemd', append=V2 + SYSTEMD, bus=True, disk=160),
     'systemd-nobus': dict(init='systemd', append=V2 + SYSTEMD, memory='512', bus=False),
 }
 
@@ -97,28 +97,30 @@ def machine(name, build, plays, driver=os.path.join(HERE, 'driver')):
                      memory=what.get('memory', '256'), smp=what.get('smp', '1'), extra=list(what.get('extra', [])))
     if what.get('share'):
         arguments['share'] = share(base)
-    agent = ['--agent', os.path.join(build, 'src/agent/kata-agent')]
-    before = ['--before', '/bin/sh /plays/driver &']
+    before = []
     if what['init'] == 'bare':
         tests = bare_tests(build)
-        for test in tests:
-            common += ['--file', '%s:/tests/%s' % (test, os.path.basename(test))]
-        for library in libraries(tests):
-            common += ['--file', library + ':' + library]
-        agent = ['--file', HERE + '/bare-init:/sbin/init', '--dir', '/usr/bin']
+        for path, place in [(test, '/tests/' + os.path.basename(test)) for test in tests] + [
+                (library, library) for library in libraries(tests)]:
+            common += ['--file', path + ':' + place]
+        common += ['--file', HERE + '/bare-init:/sbin/init', '--dir', '/usr/bin']
+    else:
+        common += ['--agent', os.path.join(build, 'src/agent/kata-agent')]
+    if what['init'] == 'systemd':
+        common += systemd(base, what['bus'])
+    else:
+        before = ['--before', '/bin/sh /plays/driver &']
     if what.get('disk'):
+        # The disk's drivers are in a small initramfs, which leaves nothing behind.
         disk = os.path.join(base, name + '.ext4')
-        mkguest('-o', disk, '--size', str(what['disk']), *common, *agent, '--kernel', kernel,
+        mkguest('-o', disk, '--size', str(what['disk']), *common, '--kernel', kernel,
                 *[word for module in MODULES for word in ('--module', '+' + module.lstrip('+'))])
         mkguest('-o', image, '--busybox', shutil.which('busybox'), *modules, '--init', '/bin/sh /sbin/to-disk',
                 '--file', HERE + '/to-disk:/sbin/to-disk')
         arguments['extra'] += ['-drive', 'file=%s,format=raw,if=none,id=root,snapshot=on' % disk,
                                '-device', 'virtio-blk-pci,drive=root']
-    elif what['init'] == 'systemd':
-        mkguest('-o', image, *systemd(base, what['bus']), *common, *modules, *agent,
-                '--init', '/usr/lib/systemd/systemd')
     else:
-        mkguest('-o', image, *common, *modules, *agent, *before)
+        mkguest('-o', image, *common, *modules, *before)
     return arguments
 
 
@@ -148,6 +150,7 @@ def systemd(base, bus):
     args = ['--tree', os.path.join(base, 'systemd/root'), '--file', service + ':' + units + 'kata-agent.service',
             '--file', os.path.join(TOP, 'data/kata-containers.target') + ':' + units + 'kata-containers.target',
             '--file', os.path.join(HERE, 'plays.service') + ':' + units + 'plays.service',
+            '--link', '/usr/lib/systemd/systemd:/sbin/init',
             '--link', units + 'plays.service:' + etc + 'kata-containers.target.wants/plays.service']
     if bus:
         args += ['--link', units + 'dbus.socket:' + etc + 'kata-containers.target.wants/dbus.socket']
@@ -158,6 +161,6 @@ def systemd(base, bus):
 
 def bare_tests(build):
     """Unit tests of what a kernel does; most of them need root."""
-    return sorted(path for room in ('base', 'cgroup', 'engine', 'guest')
-                  for path in glob.glob(os.path.join(build, 'src', room, 'test-*'))
+    patterns = ['base/test-path', 'base/test-job', 'base/test-record', 'cgroup/test-*', 'engine/test-*', 'guest/test-*']
+    return sorted(path for pattern in patterns for path in glob.glob(os.path.join(build, 'src', pattern))
                   if os.path.isfile(path) and os.access(path, os.X_OK))
