@@ -305,10 +305,45 @@ static int run_create_runtime(struct launch *launch, struct error *e)
 		     : 0;
 }
 
+static void on_poststop(int r, const struct error *e, void *data)
+{
+	launch_continue(data);
+}
+
+/* Nothing yet; but once hooks have run for it, a container that fails has an end like any other (runtime.md, 12 and 13). */
+static int promise_poststop(struct launch *launch, struct error *e)
+{
+	return 0;
+}
+
+static int run_poststop(struct launch *launch, struct error *e)
+{
+	struct container *container = launch->container;
+	const Grpc__Hooks *hooks = container->spec->hooks;
+	_cleanup_buf_ struct buf state = BUF_INIT;
+
+	if (!launch->owes_poststop || !hooks || hooks->n_poststop == 0)
+		return 0;
+	if (container_state_json(container, "stopped", 0, &state) < 0)
+		return error_errno(e, ENOMEM, "poststop hooks");
+	const struct hooks_params params = {
+		.kind = "poststop",
+		.hooks = hooks->poststop,
+		.count = hooks->n_poststop,
+		.state = buf_string(&state),
+		.cwd = container->bundle,
+		.default_timeout_ms = container_hook_timeout(container),
+		.keep_going = true,
+	};
+	return hooks_start(container->engine->loop, &params, on_poststop, launch, e) ? LAUNCH_WAIT
+										     : error_result(e);
+}
+
 /* --- waiting for the child ---------------------------------------------------------------------------------- */
 
 static int await_runtime(struct launch *launch, struct error *e)
 {
+	launch->owes_poststop = true;
 	if (!launch->plan.await_runtime)
 		return 0;
 	return launch_await(launch, HANDSHAKE_RUNTIME);
@@ -369,6 +404,7 @@ static const struct launch_step steps[] = {
 	{"plan", plan, unplan},
 	{"open stdio", launch_open_stdio, launch_close_stdio},
 	{"start mount helper", start_helper, stop_helper},
+	{"promise poststop hooks", promise_poststop, run_poststop},
 	{"clone", launch_clone, launch_undo_clone},
 	{"map ids", placement_map_ids, NULL},
 	{"enter cgroup", placement_enter_cgroup, NULL},

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -28,22 +29,35 @@
 
 /* --- stdio -------------------------------------------------------------------------------------------------- */
 
-/* A null device of the guest's would be a file of another file system inside: the container's own takes its place. */
-static void reopen_null(void)
+static bool is_null(int fd)
 {
-	for (int fd = 0; fd < 3; fd++) {
-		struct stat st;
+	struct stat st;
 
-		if (fstat(fd, &st) < 0 || !S_ISCHR(st.st_mode) || st.st_rdev != makedev(1, 3))
+	return fstat(fd, &st) == 0 && S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3);
+}
+
+/*
+ * A null device of the guest's would be a file of another file system inside: the container's own takes its place. What
+ * is at that path may be anything: it is looked at before it is opened.
+ */
+static void reopen_null(int proc)
+{
+	char path[32];
+
+	for (int fd = 0; fd < 3; fd++) {
+		if (!is_null(fd))
 			continue;
-		_cleanup_fd_ int null =
-			open("/dev/null", O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-		if (null >= 0 && fstat(null, &st) == 0 && S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3))
+		_cleanup_fd_ int found = open("/dev/null", O_PATH | O_NOFOLLOW | O_CLOEXEC);
+		if (found < 0 || !is_null(found))
+			return;
+		snprintf(path, sizeof(path), "self/fd/%d", found);
+		_cleanup_fd_ int null = openat(proc, path, O_RDWR | O_NOCTTY | O_CLOEXEC);
+		if (null >= 0)
 			(void)dup2(null, fd);
 	}
 }
 
-static int take_stdio(const struct child_plan *plan, struct error *e)
+static int take_stdio(const struct child_plan *plan, int proc, struct error *e)
 {
 	int fds[3];
 
@@ -58,7 +72,7 @@ static int take_stdio(const struct child_plan *plan, struct error *e)
 		if (r < 0)
 			return error_errno(e, errno, "put stdio in place");
 	}
-	reopen_null();
+	reopen_null(proc);
 	return stdio_own(plan->credentials.uid, e);
 }
 
@@ -68,7 +82,7 @@ static int begin_session(struct child *child, struct error *e)
 	if (setsid() < 0 && errno != EPERM)
 		return error_errno(e, errno, "new session");
 	if (child->terminal.slave < 0)
-		return take_stdio(child->plan, e);
+		return take_stdio(child->plan, child->proc, e);
 	int r = terminal_attach(child->terminal.slave, e);
 	child->terminal.slave = fd_close(child->terminal.slave);
 	return r;

@@ -48,6 +48,7 @@ struct launch {
 	int child_end;	    /* the child's, until it is born; -1 */
 	int expected;	    /* enum handshake_type that is waited for; 0: end of file */
 	bool ended;	    /* the socket has */
+	bool owes_poststop; /* create: hooks have run, or may have */
 	struct loop_fd source;
 	struct loop_timer deadline;
 	struct loop_defer defer;

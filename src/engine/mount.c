@@ -276,7 +276,7 @@ static int apply_filesystem(struct rootfs *rootfs, const struct mount_request *r
 }
 
 /* `remount`: new attributes for what is there, and new options for its file system where there are any. */
-int mount_remount(const struct rootfs *rootfs, const struct mount_request *request, struct error *e)
+static int mount_remount(const struct rootfs *rootfs, const struct mount_request *request, struct error *e)
 {
 	const struct mount_options *o = &request->options;
 	_cleanup_fd_ int target = path_open(rootfs->fd, request->mount->destination, O_PATH, 0, PATH_IN_ROOT);
@@ -288,11 +288,8 @@ int mount_remount(const struct rootfs *rootfs, const struct mount_request *reque
 		r = mount_set(target, o->top.set, o->top.clear, false);
 	if (r < 0)
 		return error_errno(e, -r, "remount");
-	if (!request->bind && (*o->data || o->sb_set || o->sb_clear)) {
-		struct mount_request again = *request;
-		again.options.sb_set |= MS_REMOUNT;
-		r = mount_classic(rootfs, &again, target, e);
-	}
+	if (!request->bind && (*o->data || o->sb_set || o->sb_clear))
+		r = mount_reconfigure(target, request, e);
 	return r < 0 ? r : mount_apply_propagation(target, o, e);
 }
 

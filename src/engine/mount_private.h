@@ -29,7 +29,8 @@ int mount_ask_helper(const struct rootfs *rootfs, const struct mount_request *re
 /* mount(2) onto @target. 0 or -errno. */
 int mount_classic(const struct rootfs *rootfs, const struct mount_request *request, int target,
 		  struct error *e);
-int mount_remount(const struct rootfs *rootfs, const struct mount_request *request, struct error *e);
+/* The options of the file system mounted at @target (a mount's root). 0 or -errno. */
+int mount_reconfigure(int target, const struct mount_request *request, struct error *e);
 int mount_apply_propagation(int fd, const struct mount_options *options, struct error *e);
 
 /* Types cgroup and cgroup2. */

@@ -233,6 +233,33 @@ static int make_filesystem(const struct rootfs *rootfs, const struct mount_reque
 	return fd < 0 ? error_errno(e, errno, "mount file system \"%s\"", request->type) : fd;
 }
 
+/* Options of the file system alone: the mount's attributes, also those that nobody names here, stay. */
+int mount_reconfigure(int target, const struct mount_request *request, struct error *e)
+{
+	const struct {
+		unsigned flag;
+		const char *set, *clear;
+	} names[] = {{MS_SYNCHRONOUS, "sync", "async"},
+		     {MS_MANDLOCK, "mand", "nomand"},
+		     {MS_LAZYTIME, "lazytime", "nolazytime"},
+		     {MS_DIRSYNC, "dirsync", NULL}};
+	const struct mount_options *o = &request->options;
+	_cleanup_fd_ int context = fspick(target, "", FSPICK_CLOEXEC | FSPICK_EMPTY_PATH);
+	int r = context < 0 ? -errno : 0;
+
+	for (size_t i = 0; r == 0 && i < array_length(names); i++) {
+		if (o->sb_set & names[i].flag)
+			r = set_flag(context, names[i].set);
+		else if ((o->sb_clear & names[i].flag) && names[i].clear)
+			r = set_flag(context, names[i].clear);
+	}
+	if (r == 0)
+		r = set_data(context, o->data);
+	if (r == 0 && fsconfig(context, FSCONFIG_CMD_RECONFIGURE, NULL, NULL, 0) < 0)
+		r = -errno;
+	return r < 0 ? error_errno(e, -r, "remount with options \"%s\"", o->data) : 0;
+}
+
 /* --- binds -------------------------------------------------------------------------------------------------- */
 
 static int open_source(const struct rootfs *rootfs, const struct mount_request *request, struct error *e)

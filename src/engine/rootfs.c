@@ -57,6 +57,12 @@ static bool wants_peers(const struct rootfs *rootfs)
 	return (propagation(rootfs) & MS_SHARED) != 0;
 }
 
+static int open_directory(const char *path, struct error *e)
+{
+	int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 ? error_errno(e, errno, "open root \"%s\"", path) : fd;
+}
+
 /* --- the mount table ---------------------------------------------------------------------------------------- */
 
 struct table_line {
@@ -101,13 +107,16 @@ static ssize_t read_table(int proc, char **table)
 }
 
 /* A mount that is shared takes no pivot_root(2) below it, and what we attach there would be seen outside. */
-static int make_parent_private(const struct rootfs *rootfs, int directory, struct error *e)
+static int make_parent_private(const struct rootfs *rootfs, const char *path, struct error *e)
 {
+	_cleanup_fd_ int directory = open_directory(path, e);
 	_cleanup_free_ char *table = NULL;
 	struct table_line line;
 	struct statx st;
 	char *save = NULL;
 
+	if (directory < 0)
+		return directory;
 	if (statx(directory, "", AT_EMPTY_PATH, STATX_MNT_ID, &st) < 0)
 		return error_errno(e, errno, "find the mount of the root");
 	ssize_t n = read_table(rootfs->proc, &table);
@@ -126,21 +135,13 @@ static int make_parent_private(const struct rootfs *rootfs, int directory, struc
 
 /* --- open --------------------------------------------------------------------------------------------------- */
 
-static int cut_off(struct rootfs *rootfs, struct error *e)
+static int cut_off(struct error *e)
 {
 	struct mount_attr attr = {.propagation = MS_SLAVE};
 
-	if (wants_peers(rootfs))
-		return 0;
 	if (mount_setattr(AT_FDCWD, "/", AT_RECURSIVE, &attr, sizeof(attr)) < 0)
 		return error_errno(e, errno, "cut off the mounts");
 	return 0;
-}
-
-static int open_directory(const char *path, struct error *e)
-{
-	int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	return fd < 0 ? error_errno(e, errno, "open root \"%s\"", path) : fd;
 }
 
 static int attach_root(struct rootfs *rootfs, const char *path, struct error *e)
@@ -155,38 +156,65 @@ static int attach_root(struct rootfs *rootfs, const char *path, struct error *e)
 	return 0;
 }
 
-int rootfs_open(struct rootfs *rootfs, struct error *e)
+static const char *root_path(const struct rootfs *rootfs, struct error *e)
 {
 	const char *path = rootfs->spec->root ? rootfs->spec->root->path : NULL;
+
+	if (str_is_empty(path)) {
+		error_set(e, STATUS_INVALID_ARGUMENT, EINVAL, "root.path is missing");
+		return NULL;
+	}
+	if (*path == '/')
+		return path;
+	path = arena_printf(rootfs->arena, "%s/%s", rootfs->bundle, path);
+	if (!path)
+		error_errno(e, ENOMEM, "root");
+	return path;
+}
+
+static int clone_root(struct rootfs *rootfs, const char *path, struct error *e)
+{
+	rootfs->fd = mount_clone(AT_FDCWD, path, true);
+	return rootfs->fd < 0 ? error_errno(e, -rootfs->fd, "open root \"%s\"", path) : 0;
+}
+
+/*
+ * The container's mounts are peers of ours. Where the root is attached to "/", and all else detached from it, this must
+ * not be seen outside: then only what is mounted in the root keeps its peers.
+ */
+static int clone_root_with_peers(struct rootfs *rootfs, const char *path, struct error *e)
+{
+	int r = rootfs->no_pivot ? 0 : make_parent_private(rootfs, path, e);
+
+	if (r == 0)
+		r = clone_root(rootfs, path, e);
+	if (r < 0)
+		return r;
+	r = mount_propagate(rootfs->fd, MS_PRIVATE);
+	if (r < 0)
+		return error_errno(e, -r, "make the root private");
+	return rootfs->no_pivot ? cut_off(e) : 0;
+}
+
+int rootfs_open(struct rootfs *rootfs, struct error *e)
+{
+	const char *path = root_path(rootfs, e);
 	int r;
 
-	if (str_is_empty(path))
-		return error_set(e, STATUS_INVALID_ARGUMENT, EINVAL, "root.path is missing");
-	if (*path != '/')
-		path = arena_printf(rootfs->arena, "%s/%s", rootfs->bundle, path);
 	if (!path)
-		return error_errno(e, ENOMEM, "root");
+		return error_result(e);
 	if (!rootfs->own_mounts) {
 		rootfs->fd = open_directory(path, e);
 		return rootfs->fd < 0 ? rootfs->fd : 0;
 	}
-	r = cut_off(rootfs, e);
-	if (r < 0)
-		return r;
 	if (wants_peers(rootfs)) {
-		_cleanup_fd_ int directory = open_directory(path, e);
-		if (directory < 0)
-			return directory;
-		r = make_parent_private(rootfs, directory, e);
-		if (r < 0)
-			return r;
+		r = clone_root_with_peers(rootfs, path, e);
+	} else {
+		r = cut_off(e);
+		if (r == 0)
+			r = clone_root(rootfs, path, e);
 	}
-	rootfs->fd = mount_clone(AT_FDCWD, path, true);
-	if (rootfs->fd < 0)
-		return error_errno(e, -rootfs->fd, "open root \"%s\"", path);
-	if (wants_peers(rootfs) && (r = mount_propagate(rootfs->fd, MS_PRIVATE)) < 0)
-		return error_errno(e, -r, "make the root private");
-	return attach_root(rootfs, path, e);
+	return r < 0 ? r : attach_root(rootfs, path, e);
 }
 
 /* --- fill and seal ------------------------------------------------------------------------------------------ */
@@ -291,7 +319,10 @@ static int detach_all_others(struct rootfs *rootfs, struct error *e)
 		    lines[i].parent != first.stx_mnt_id)
 			continue;
 		unescape(lines[i].mount_point);
-		if (umount2(lines[i].mount_point, MNT_DETACH | UMOUNT_NOFOLLOW) < 0 && errno != EINVAL)
+		/* Again for each that is stacked at the same place. */
+		while (umount2(lines[i].mount_point, MNT_DETACH | UMOUNT_NOFOLLOW) == 0)
+			;
+		if (errno != EINVAL && errno != ENOENT)
 			return error_errno(e, errno, "detach \"%s\"", lines[i].mount_point);
 	}
 	return 0;

@@ -5,6 +5,8 @@
 #include <sys/sysmacros.h>
 
 #include "base/path.h"
+#include <sched.h>
+
 #include "test-root.h"
 
 /* Options column of the mount at @point, as mountinfo tells it ("ro,nosuid,…"). */
@@ -195,6 +197,53 @@ static void a_cgroup_namespace_hides_the_path(void **state)
 				  .namespaces = NAMESPACES ",{\"type\":\"cgroup\"}"};
 
 	expect_output(&part, "0\n");
+}
+
+/* Where mounts of ours are shared, and the container's are to be, ours stay as they were. */
+static void shared_mounts_do_not_come_back(void **state)
+{
+	NEEDS_STAGE();
+	fflush(NULL);
+	pid_t pid = fork();
+	if (pid == 0) {
+		struct error e = ERROR_INIT;
+		int code = 0;
+
+		if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_SHARED | MS_REC, NULL) < 0)
+			_exit(1);
+		stage.loop = loop_new();
+		for (int no_pivot = 0; no_pivot < 2; no_pivot++) {
+			const struct engine_options options = {.loop = stage.loop, .no_pivot = no_pivot};
+			const struct part part = {.script = "true",
+						  .linux = ",\"rootfsPropagation\":\"rshared\""};
+			size_t before = count_mounts();
+			struct buf out = BUF_INIT;
+
+			stage.engine = engine_new(&options, &e);
+			if (!stage.engine || run_to(&part, &out) != 0)
+				_exit(2);
+			if (count_mounts() != before || access("/etc", F_OK) < 0 ||
+			    access("/proc/self", F_OK) < 0)
+				code = 3 + no_pivot;
+			engine_free(stage.engine);
+		}
+		_exit(code);
+	}
+	int status;
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+static void remount_takes_file_system_options(void **state)
+{
+	NEEDS_STAGE();
+	const struct part part = {.script = "grep ' /data ' /proc/self/mountinfo | cut -d' ' -f6; grep -o "
+					    "size=128k /proc/self/mountinfo",
+				  .mounts = MOUNT_PROC
+				  "," MOUNT("/data", "tmpfs", "tmpfs", "\"nosuid\",\"size=64k\"") "," MOUNT(
+					  "/data", "tmpfs", "tmpfs", "\"remount\",\"noexec\",\"size=128k\"")};
+
+	expect_output(&part, "rw,nosuid,noexec,relatime\nsize=128k\n");
 }
 
 /* --- the root ----------------------------------------------------------------------------------------------- */
@@ -420,6 +469,8 @@ int main(void)
 		stage_test(propagation_is_applied_to_all_mounts),
 		stage_test(root_propagation_is_the_containers),
 		stage_test(remount_changes_what_is_there),
+		stage_test(remount_takes_file_system_options),
+		stage_test(shared_mounts_do_not_come_back),
 		stage_test(copies_up_into_a_tmpfs),
 		stage_test(idmapped_mounts_map),
 		stage_test(destinations_may_be_odd),

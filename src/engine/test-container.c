@@ -230,6 +230,31 @@ static void a_failing_hook_fails_the_container(void **state)
 
 /* --- failures ----------------------------------------------------------------------------------------------- */
 
+/* A container that failed after its hooks ran has its poststop hooks, too, and one that failed before has not. */
+static void poststop_follows_a_failed_create(void **state)
+{
+	NEEDS_STAGE();
+	char hooks[1024], log[128];
+	char *text = NULL;
+
+	snprintf(log, sizeof(log), "%s/poststop.log", stage.dir);
+	snprintf(hooks, sizeof(hooks),
+		 ",\"hooks\":{\"createRuntime\":[{\"path\":\"/bin/sh\",\"args\":[\"sh\",\"-c\",\"exit "
+		 "9\"]}],\"poststop\":[{"
+		 "\"path\":\"/bin/sh\",\"args\":[\"sh\",\"-c\",\"cat >> %s\"]}]}",
+		 log);
+	struct part part = {.script = "true", .top = hooks};
+	expect_failure(&part, "createRuntime");
+	assert_true(file_read(AT_FDCWD, log, 65536, &text) > 0);
+	assert_non_null(strstr(text, "stopped"));
+	free(text);
+	assert_int_equal(unlink(log), 0);
+	part.namespaces =
+		"{\"type\":\"ipc\",\"path\":\"/no/such/namespace\"},{\"type\":\"mount\"},{\"type\":\"uts\"}";
+	expect_failure(&part, "/no/such/namespace");
+	assert_int_equal(access(log, F_OK), -1);
+}
+
 static void failures_name_what_failed(void **state)
 {
 	NEEDS_STAGE();
@@ -393,6 +418,7 @@ int main(void)
 		stage_test(operations_do_not_overlap),
 		stage_test(hooks_run_in_their_order),
 		stage_test(a_failing_hook_fails_the_container),
+		stage_test(poststop_follows_a_failed_create),
 		stage_test(failures_name_what_failed),
 		stage_test(an_abort_undoes_everything),
 		stage_test(a_hanging_child_meets_its_deadline),
