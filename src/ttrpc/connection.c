@@ -29,16 +29,22 @@
  * */
 enum { WORTH_A_WRITE = 8192 };
 
+/* One that is held back by what all have queued has something queued itself: that it leaves is noticed. */
 static bool output_full(const struct ttrpc_connection *connection)
 {
-	return connection->writer.queued > CONNECTION_OUTPUT_MAX;
+	size_t queued = connection->writer.queued;
+
+	return queued > CONNECTION_OUTPUT_MAX ||
+	       (queued > CONNECTION_RESERVE && connection->server->output > SERVER_OUTPUT_MAX);
 }
 
-/* Tells the server when the queue has become empty, or is no more. */
+/* Tells the server what the queue has become, and when it has become empty, or is no more. */
 static void connection_count(struct ttrpc_connection *connection)
 {
 	bool unflushed = !writer_empty(&connection->writer);
 
+	connection->server->output += connection->writer.queued - connection->output;
+	connection->output = connection->writer.queued;
 	if (unflushed == connection->unflushed)
 		return;
 	connection->unflushed = unflushed;

@@ -6,7 +6,8 @@
  * a file that does not answer, and a dead one of an earlier run is replaced in one step. Whether the old one
  * is dead is asked of it: a connect() that is refused. A file that is not a socket is never replaced.
  *
- * Where accept() fails for want of descriptors or memory, it would fail again at once: it pauses.
+ * Where accept() fails for want of descriptors or memory, it would fail again at once: it pauses. So it does while there
+ * are as many connections as there may be, each of which costs memory that its peer decides about.
  */
 
 #include <errno.h>
@@ -36,13 +37,20 @@ static void on_pause_end(struct loop_timer *timer)
 		loop_timer_set(listener->server->loop, &listener->pause, PAUSE_MS, on_pause_end);
 }
 
+static int take_connection(struct listener *listener)
+{
+	if (listener->server->n_connections >= SERVER_CONNECTIONS_MAX)
+		return -EUSERS;
+	int fd = accept4(listener->source.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	return fd < 0 ? -errno : connection_new(listener->server, fd);
+}
+
 static void on_connection(struct loop_fd *source, uint32_t events)
 {
 	struct listener *listener = container_of(source, struct listener, source);
 
 	for (int i = 0; i < ACCEPTS_PER_ROUND; i++) {
-		int fd = accept4(source->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-		int r = fd < 0 ? -errno : connection_new(listener->server, fd);
+		int r = take_connection(listener);
 
 		if (r == -EAGAIN)
 			return;

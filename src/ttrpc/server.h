@@ -12,11 +12,13 @@
 #include "ttrpc/writer.h"
 
 enum {
-	CONNECTION_CALLS_MAX = 8192,	  /* calls in flight on one connection */
-	CONNECTION_BYTES_MAX = 16 << 20,  /* memory of the calls of one connection, before it is read on */
-	CONNECTION_RESERVE = 64 << 10,	  /* of which so much is there whatever other connections hold */
-	SERVER_BYTES_MAX = 64 << 20,	  /* the same of all connections */
-	CONNECTION_OUTPUT_MAX = 1 << 20,  /* bytes of queued answers beyond which no request is taken */
+	CONNECTION_CALLS_MAX = 8192,	 /* calls in flight on one connection */
+	CONNECTION_BYTES_MAX = 16 << 20, /* memory of the calls of one connection, before it is read on */
+	CONNECTION_RESERVE = 64 << 10,	 /* of which so much is there whatever other connections hold */
+	SERVER_BYTES_MAX = 64 << 20,	 /* the same of all connections */
+	SERVER_CONNECTIONS_MAX = 1024,	 /* beyond, they wait in the listeners' backlogs */
+	CONNECTION_OUTPUT_MAX = 1 << 20, /* bytes of queued answers beyond which no request is taken */
+	SERVER_OUTPUT_MAX = 64 << 20, /* of all connections; beyond, CONNECTION_RESERVE is each one's bound */
 	CONNECTION_FRAMES_PER_ROUND = 64, /* then others have their turn */
 	CONNECTION_LINGER_MS = 5000,	  /* for what is still queued when the peer has closed */
 };
@@ -41,6 +43,7 @@ struct ttrpc_server {
 	struct list waiting; /* connections that wait for bytes to become free */
 	struct loop_timer wake;
 	size_t n_unflushed; /* connections with queued answers */
+	size_t output;	    /* bytes of those */
 	void (*on_flushed)(void *data);
 	void *on_flushed_data;
 };
@@ -62,6 +65,7 @@ struct ttrpc_connection {
 	struct list calls;	/* those, and calls answered by the library whose handlers do not know yet */
 	size_t n_calls;
 	size_t bytes;
+	size_t output;	       /* what server->output counts of writer.queued */
 	struct call *incoming; /* its body is being received */
 	unsigned taking;       /* depth of connection_take(): the connection may not be freed */
 	bool held;	       /* the reader was stopped in front of a frame */

@@ -230,6 +230,40 @@ static void test_descriptors_run_out(void **state)
 	close(fd);
 }
 
+static void test_connections_are_bounded(void **state)
+{
+	struct place *place = *state;
+	struct fixture *f = place->fixture;
+	/* The fixture has one already. */
+	enum { PEERS = SERVER_CONNECTIONS_MAX - 1 };
+	int peers[PEERS], late;
+	struct rlimit limit;
+	uint8_t byte;
+
+	assert_int_equal(0, getrlimit(RLIMIT_NOFILE, &limit));
+	if (limit.rlim_cur < 2 * SERVER_CONNECTIONS_MAX + 64)
+		skip();
+	assert_int_equal(0, ttrpc_server_listen(f->server, place->address, NULL));
+	for (int i = 0; i < PEERS; i++) {
+		peers[i] = connect_to(place->address);
+		fixture_settle(f);
+	}
+	assert_int_equal(SERVER_CONNECTIONS_MAX, ttrpc_server_connections(f->server));
+	late = connect_to(place->address);
+	peer_send_hex(f, late, "00 00 00 00 00 00 00 01 01 00");
+	fixture_settle(f);
+	assert_int_equal(SERVER_CONNECTIONS_MAX, ttrpc_server_connections(f->server));
+	assert_int_equal(-1, recv(late, &byte, 1, MSG_DONTWAIT));
+	peer_expect_alive(f, peers[PEERS - 1]);
+	/* The next place is its. */
+	close(peers[0]);
+	peer_expect_error(f, late, 1, 3, " service does not exist");
+	close(late);
+	for (int i = 1; i < PEERS; i++)
+		close(peers[i]);
+	fixture_settle(f);
+}
+
 static void test_descriptors_close_on_exec(void **state)
 {
 	struct place *place = *state;
@@ -264,6 +298,7 @@ int main(void)
 		test(test_long_path),
 		test(test_missing_directory),
 		test(test_descriptors_run_out),
+		test(test_connections_are_bounded),
 		test(test_descriptors_close_on_exec),
 	};
 

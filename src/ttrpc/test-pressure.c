@@ -259,6 +259,46 @@ static void test_all_connections_are_bounded(void **state)
 	assert_int_equal(0, f->server->bytes);
 }
 
+static size_t queued(const struct fixture *f)
+{
+	struct ttrpc_connection *connection;
+	size_t sum = 0;
+
+	list_for_each_entry (connection, &f->server->connections, link)
+		sum += connection->writer.queued;
+	return sum;
+}
+
+static void test_output_of_all_is_bounded(void **state)
+{
+	enum { PEERS = 100, ANSWER = 60000, CALLS = 40 };
+	struct fixture *f = *state;
+	uint8_t frames[CALLS * 64], *answer = malloc(FRAME_HEADER + ANSWER + 6);
+	size_t length = 0;
+	int peers[PEERS];
+
+	for (uint32_t i = 0; i < CALLS; i++)
+		length += request_make(frames + length, 64, 2 * i + 1, "test.Service", "Size", "60000", 5, 0);
+	for (int i = 0; i < PEERS; i++) {
+		peers[i] = fixture_connect(f);
+		push(f, peers[i], frames, length);
+	}
+	assert_int_equal(queued(f), f->server->output);
+	assert_in_range(queued(f), SERVER_OUTPUT_MAX,
+			SERVER_OUTPUT_MAX + PEERS * (CONNECTION_RESERVE + ANSWER + 1000));
+	/* Who reads is served, before and after, and gets all of it. */
+	peer_expect_alive(f, f->fd);
+	for (uint32_t i = 0; i < CALLS; i++) {
+		peer_receive(f, peers[PEERS - 1], answer, FRAME_HEADER + ANSWER + 6);
+		assert_int_equal(2 * i + 1, answer[7]);
+	}
+	for (int i = 0; i < PEERS; i++)
+		close(peers[i]);
+	fixture_settle(f);
+	assert_int_equal(0, f->server->output);
+	free(answer);
+}
+
 static void test_announced_body_costs_nothing(void **state)
 {
 	struct fixture *f = *state;
@@ -327,6 +367,7 @@ int main(void)
 		test(test_large_calls_are_bounded),
 		test(test_held_back_peer_that_dies),
 		test(test_all_connections_are_bounded),
+		test(test_output_of_all_is_bounded),
 		test(test_announced_body_costs_nothing),
 		test(test_fairness),
 		test(test_flood_then_close),

@@ -11,9 +11,9 @@
  * answer at once, or keep the call and answer from a later event. What ends a call from outside (deadline,
  * lost connection) is told to the handler so that it can undo.
  *
- * Back-pressure: answers that the peer does not read are queued up to a bound per connection; beyond it, and
- * beyond a bound on the bytes of calls in flight, the connection is not read from until it is under the bound
- * again. Nothing is dropped.
+ * Back-pressure: answers that the peer does not read are queued up to a bound per connection and one for all;
+ * beyond it, and beyond a bound on the bytes of calls in flight, the connection is not read from until it is
+ * under the bound again. Nothing is dropped. The number of connections is bounded, too: more are not accepted.
  */
 
 #include <stdbool.h>
