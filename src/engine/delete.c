@@ -24,7 +24,7 @@ struct removal {
 	int r;
 	struct error error; /* the first */
 	struct loop_timer timer;
-	uint64_t give_up;
+	uint64_t give_up, poll_ms;
 	struct job *job;
 };
 
@@ -161,7 +161,8 @@ static void on_timer(struct loop_timer *timer)
 	struct error e = ERROR_INIT;
 
 	if (container->status != CONTAINER_STOPPED && loop_now() < removal->give_up) {
-		if (loop_timer_set(container->engine->loop, timer, POLL_MS, on_timer) == 0)
+		removal->poll_ms = removal->poll_ms * 2 < POLL_MS ? removal->poll_ms * 2 : POLL_MS;
+		if (loop_timer_set(container->engine->loop, timer, removal->poll_ms, on_timer) == 0)
 			return;
 	}
 	if (container->status != CONTAINER_STOPPED) {
@@ -182,7 +183,8 @@ static void kill_init(struct removal *removal)
 	if (init && init->pid)
 		(void)process_signal(init, SIGKILL, NULL);
 	removal->give_up = loop_now() + KILL_WAIT_MS;
-	if (loop_timer_set(container->engine->loop, &removal->timer, 1, on_timer) < 0)
+	removal->poll_ms = 1;
+	if (loop_timer_set(container->engine->loop, &removal->timer, removal->poll_ms, on_timer) < 0)
 		run_poststop(removal);
 }
 

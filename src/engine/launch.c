@@ -24,6 +24,8 @@
 #include "base/log.h"
 #include "base/str.h"
 
+enum { DEATH_MS = 10000 };
+
 /* --- the table ---------------------------------------------------------------------------------------------- */
 
 static void finish(struct launch *launch)
@@ -251,12 +253,21 @@ int launch_await(struct launch *launch, int type)
 	return LAUNCH_WAIT;
 }
 
+/* The undo of the clone goes on when nobody is left of it; in that of another step a death changes nothing. */
+static void on_death_in_undo(struct launch *launch)
+{
+	if (launch->middle_pid || launch->process->pid || launch->job)
+		return;
+	loop_timer_remove(&launch->deadline);
+	launch_continue(launch);
+}
+
 void launch_on_exit(struct launch *launch)
 {
 	struct error e = ERROR_INIT;
 
 	if (launch->undoing) {
-		launch_continue(launch);
+		on_death_in_undo(launch);
 		return;
 	}
 	/* What it said last comes first. Each message may end the launch, and is the only one of its step. */
@@ -411,8 +422,7 @@ static void on_middle(struct loop_child *child, int status)
 
 	launch->middle_pid = 0;
 	if (launch->undoing) {
-		if (!launch->process->pid)
-			launch_continue(launch);
+		on_death_in_undo(launch);
 		return;
 	}
 	if (status == 0 || launch->process->pid || launch->process->exited)
@@ -458,6 +468,24 @@ int launch_clone(struct launch *launch, struct error *e)
 	return r < 0 ? error_errno(e, -r, "watch the process") : 0;
 }
 
+/* What does not die (it hangs in the kernel, on a file system that does not answer) is left to the loop's reaper. */
+static void on_immortal(struct loop_timer *timer)
+{
+	struct launch *launch = container_of(timer, struct launch, deadline);
+	struct process *process = launch->process;
+
+	log_warning("engine", "a process does not die and is left behind", "container-id",
+		    launch->container->id, "pid",
+		    LOG_NUMBER(process->pid ? process->pid : launch->middle_pid));
+	loop_child_remove(&launch->middle);
+	loop_child_remove(&process->child);
+	launch->middle_pid = process->pid = 0;
+	process->pidfd = fd_close(process->pidfd);
+	process->exited = true;
+	process->exit_code = 128 + SIGKILL;
+	launch_continue(launch);
+}
+
 int launch_undo_clone(struct launch *launch, struct error *e)
 {
 	loop_timer_remove(&launch->deadline);
@@ -468,7 +496,10 @@ int launch_undo_clone(struct launch *launch, struct error *e)
 		(void)process_signal(launch->process, SIGKILL, NULL);
 	/* Our end goes: who waits for us ends, also a child that the middle process made and could not tell of. */
 	launch->socket = fd_close(launch->socket);
-	return launch->middle_pid || launch->process->pid ? LAUNCH_WAIT : 0;
+	if (!launch->middle_pid && !launch->process->pid)
+		return 0;
+	(void)loop_timer_set(launch->container->engine->loop, &launch->deadline, DEATH_MS, on_immortal);
+	return LAUNCH_WAIT;
 }
 
 int launch_go(struct launch *launch, struct error *e)
