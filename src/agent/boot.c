@@ -81,13 +81,15 @@ static int mount_one(const struct boot_mount *m)
 	return r;
 }
 
-/* An initramfs may start its init with none of 0, 1, 2 open. */
-static void open_standard_streams(void)
+void boot_standard_streams(void)
 {
+	bool pid1 = getpid() == 1;
 	for (int fd = 0; fd <= 2; fd++) {
 		if (fcntl(fd, F_GETFD) >= 0)
 			continue;
-		if (open(fd ? "/dev/console" : "/dev/null", O_RDWR) < 0 && open("/dev/null", O_RDWR) < 0)
+		/* A number that stays free becomes a socket of ours, which children would have for a stream. */
+		if ((!pid1 || !fd || open("/dev/console", O_RDWR | O_NOCTTY) < 0) &&
+		    open("/dev/null", O_RDWR) < 0 && open("/", O_PATH) < 0)
 			return;
 	}
 }
@@ -96,7 +98,6 @@ void boot_base(void)
 {
 	for (size_t i = 0; i < array_length(base_mounts); i++)
 		mount_one(&base_mounts[i]);
-	open_standard_streams();
 }
 
 /* --- cgroups ------------------------------------------------------------------------------------------------ */

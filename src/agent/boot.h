@@ -15,9 +15,12 @@
 
 #include "agent/config.h"
 
-/* /proc, /sys, /dev, /dev/shm, /dev/pts, /run, /tmp, and /dev/null for standard streams that are closed: before the
- * configuration is read. What is mounted already is left alone. */
+/* /proc, /sys, /dev, /dev/shm, /dev/pts, /run, /tmp: before the configuration is read. What is mounted already is left
+ * alone. */
 void boot_base(void);
+/* Opens those of 0, 1 and 2 that are closed, as an initramfs may start its init, or a script its daemon: the console as
+ * PID 1, else /dev/null. To be called in any case, before a descriptor is opened to stay. */
+void boot_standard_streams(void);
 /* The rest, after it: cgroups, /dev/ptmx, session and terminal, PATH, host name, limits, `lo`. */
 void boot_guest(const struct config *config);
 

@@ -374,6 +374,7 @@ int main(int argc, char **argv)
 	}
 	if (program.pid1)
 		boot_base();
+	boot_standard_streams();
 	log_init("kata-agent");
 	log_set_fd(STDOUT_FILENO);
 	crash_handlers_install(program.pid1);
