@@ -49,7 +49,7 @@ static const char *const no_v1_words[] = {"", "all", NULL};
 
 static const struct key keys[] = {
 	{"agent.server_addr", "server_addr", "KATA_AGENT_SERVER_ADDR", VALUE_TEXT, AT(server_addr),
-	 "vsock://-1:1024", NULL},
+	 CONFIG_SERVER_ADDR, NULL},
 	{"agent.log", "log_level", "KATA_AGENT_LOG_LEVEL", VALUE_LOG_LEVEL, AT(log_level), "info", NULL},
 	{"agent.trace", "tracing", "KATA_AGENT_TRACING", VALUE_SWITCH, AT(trace), "false", NULL},
 	{"agent.devmode", "dev_mode", NULL, VALUE_FLAG, AT(devmode), "false", NULL},

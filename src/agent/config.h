@@ -27,6 +27,9 @@ enum config_source { CONFIG_DEFAULT, CONFIG_CMDLINE, CONFIG_FILE, CONFIG_ENVIRON
 
 enum { CONFIG_KEYS_MAX = 48, CONFIG_NOTES_MAX = 64 };
 
+/* Where the server listens by default. */
+#define CONFIG_SERVER_ADDR "vsock://-1:1024"
+
 struct config {
 	struct arena *arena; /* all text */
 

@@ -45,6 +45,9 @@ enum {
 	LOG_FLUSH_MS = 500,
 	SYNC_MS = 5000,
 	FILES = 1 << 20,
+	LISTEN_AGAIN_MS = 100, /* as PID 1, between tries */
+	LISTEN_SLOW_MS = 1000, /* the same after LISTEN_TRIES, when the default address is tried, too */
+	LISTEN_TRIES = 100,
 };
 
 extern char **environ;
@@ -61,6 +64,8 @@ struct program {
 	struct memory_onliner *onliner;
 	struct loop_signal terminate, interrupt;
 	struct loop_timer deadline;
+	struct loop_timer listen_again;
+	unsigned listen_tries; /* that have failed */
 };
 
 /* --- the command line --- */
@@ -125,7 +130,7 @@ static bool parse(int argc, char **argv, struct options *options, bool pid1)
 		else if (!pid1)
 			return false;
 	}
-	if (optind < argc && strcmp(argv[optind], "help") == 0)
+	if (optind < argc && !pid1 && strcmp(argv[optind], "help") == 0)
 		options->help = true;
 	else if (optind < argc && !pid1)
 		return fprintf(stderr, "kata-agent: unexpected argument '%s'\n", argv[optind]) < 0;
@@ -184,6 +189,7 @@ static void deadline_passed(struct loop_timer *timer)
 static void sandbox_gone(void *data)
 {
 	struct program *program = data;
+	loop_timer_remove(&program->listen_again);
 	ttrpc_server_close_listeners(program->server);
 	if (ttrpc_server_flushed(program->server)) {
 		leave(program);
@@ -219,6 +225,78 @@ static void interrupted(struct loop_signal *source, const struct signalfd_siginf
 	shut_down(list_entry(source, struct program, interrupt), "SIGINT");
 }
 
+/* --- listening --- */
+
+/* Those that are not open yet. */
+static void open_ports(struct program *program)
+{
+	const struct config *config = &program->config;
+	struct error e = ERROR_INIT;
+	if (config->log_vport > 0 && !program->log_port &&
+	    !(program->log_port = log_port_new(program->loop, config->log_vport, &e)))
+		log_warning("root", "no log port", "error", e.text);
+	if (config->debug_console && !program->console &&
+	    !(program->console = console_new(program->loop, config->debug_console_vport, console_shells, &e)))
+		log_warning("root", "no debug console", "error", e.text);
+}
+
+static void listening(const struct program *program, const char *address)
+{
+	if (program->listen_tries > 0)
+		log_warning("root", "listening at last", "server-address", address, "failed-tries",
+			    LOG_NUMBER(program->listen_tries));
+}
+
+/* Whether an address that is no good is the only obstacle, or stays one, the default is what hosts dial. */
+static int listen_anywhere(struct program *program, struct error *e)
+{
+	const char *address = program->config.server_addr;
+	int r = ttrpc_server_listen(program->server, address, e);
+	if (r < 0 && (r == -EINVAL || program->listen_tries >= LISTEN_TRIES)) {
+		address = CONFIG_SERVER_ADDR;
+		r = ttrpc_server_listen(program->server, address, NULL);
+	}
+	if (r == 0)
+		listening(program, address);
+	return r;
+}
+
+static void listen_again(struct loop_timer *timer)
+{
+	struct program *program = list_entry(timer, struct program, listen_again);
+	struct error e = ERROR_INIT;
+	if (listen_anywhere(program, &e) == 0) {
+		open_ports(program);
+		return;
+	}
+	bool slow = ++program->listen_tries >= LISTEN_TRIES;
+	if (program->listen_tries % LISTEN_TRIES == 0)
+		log_error("root", "still cannot listen", "error", e.text);
+	loop_timer_set(program->loop, timer, slow ? LISTEN_SLOW_MS : LISTEN_AGAIN_MS, listen_again);
+}
+
+/*
+ * Whoever has started us elsewhere sees the failure and decides. In a guest of our own there is nobody else: the module
+ * for vsock may still be on its way, and a guest that says on its console why nobody can reach it is of more use than
+ * one that is gone.
+ */
+static int listen_first(struct program *program, struct error *e)
+{
+	if (!program->pid1)
+		return ttrpc_server_listen(program->server, program->config.server_addr, e);
+	int r = listen_anywhere(program, e);
+	if (r < 0) {
+		program->listen_tries = 1;
+		log_error("root", "cannot listen; will go on trying", "server-address",
+			  program->config.server_addr, "error", e->text);
+		r = loop_timer_set(program->loop, &program->listen_again, LISTEN_AGAIN_MS, listen_again);
+	} else if (e->text[0]) {
+		log_error("root", "listening on the default address", "server-address", CONFIG_SERVER_ADDR,
+			  "error", e->text);
+	}
+	return r < 0 ? error_errno(e, -r, "listen") : 0;
+}
+
 /* --- the beginning --- */
 
 static int listen_early(struct program *program, struct error *e)
@@ -231,19 +309,7 @@ static int listen_early(struct program *program, struct error *e)
 	program->server = ttrpc_server_new(program->loop);
 	if (!program->server)
 		return error_errno(e, ENOMEM, "server");
-	return ttrpc_server_listen(program->server, program->config.server_addr, e);
-}
-
-static void open_ports(struct program *program)
-{
-	const struct config *config = &program->config;
-	struct error e = ERROR_INIT;
-	if (config->log_vport > 0 &&
-	    !(program->log_port = log_port_new(program->loop, config->log_vport, &e)))
-		log_warning("root", "no log port", "error", e.text);
-	if (config->debug_console &&
-	    !(program->console = console_new(program->loop, config->debug_console_vport, console_shells, &e)))
-		log_warning("root", "no debug console", "error", e.text);
+	return listen_first(program, e);
 }
 
 /* Only in a guest of its own: on a person's machine hot-plugged memory is not the agent's business. */
@@ -318,6 +384,7 @@ static void stop(struct program *program)
 {
 	if (program->loop) {
 		loop_timer_remove(&program->deadline);
+		loop_timer_remove(&program->listen_again);
 		loop_signal_remove(&program->terminate);
 		loop_signal_remove(&program->interrupt);
 	}
