@@ -8,7 +8,6 @@
 #include "agent/rpc.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "agent/entry.h"
@@ -53,21 +52,24 @@ static void dispatch(struct ttrpc_call *call, void *data)
 	method->handler(data, call, request);
 }
 
+enum { METHODS_MAX = 128 };
+
+/* What the server looks methods up in: borrowed by it, so it lives as long as the program. */
+static struct ttrpc_method rows[METHODS_MAX];
+static size_t n_rows;
+
 /* Rows for all methods of one service, sorted by name as proto_methods() has them. */
 static int add_service(struct ttrpc_server *server, struct sandbox *sandbox, const struct proto_method *all,
 		       size_t count, struct error *e)
 {
-	struct ttrpc_method *rows = calloc(count, sizeof(*rows));
-	if (!rows)
+	struct ttrpc_method *first = rows + n_rows;
+	if (count > METHODS_MAX - n_rows)
+		return error_set(e, STATUS_INTERNAL, E2BIG, "service %s: too many methods", all[0].service);
+	for (size_t i = 0; i < count; i++)
+		rows[n_rows++] = (struct ttrpc_method){.name = all[i].name, .handler = dispatch};
+	if (ttrpc_server_add_service(server, all[0].service, first, count, sandbox) < 0)
 		return error_errno(e, ENOMEM, "service %s", all[0].service);
-	for (size_t i = 0; i < count; i++) {
-		rows[i].name = all[i].name;
-		rows[i].handler = dispatch;
-	}
-	if (ttrpc_server_add_service(server, all[0].service, rows, count, sandbox) == 0)
-		return 0;
-	free(rows);
-	return error_errno(e, ENOMEM, "service %s", all[0].service);
+	return 0;
 }
 
 static bool is_ours(const char *service)
@@ -78,6 +80,7 @@ static bool is_ours(const char *service)
 int rpc_register(struct ttrpc_server *server, struct sandbox *sandbox, struct error *e)
 {
 	size_t count;
+	n_rows = 0;
 	const struct proto_method *all = proto_methods(&count);
 	for (size_t i = 0, n; i < count; i += n) {
 		for (n = 1; i + n < count && strcmp(all[i + n].service, all[i].service) == 0; n++)
