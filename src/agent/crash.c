@@ -6,10 +6,8 @@
 #include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <string.h>
-#include <sys/mman.h>
+#include <sys/auxv.h>
 #include <sys/reboot.h>
-#include <sys/resource.h>
 #include <ucontext.h>
 #include <unistd.h>
 
@@ -120,8 +118,8 @@ void crash_handlers_install(bool pid1)
 {
 	owner = getpid();
 	is_pid1 = pid1;
-	/* Everything between here and the limit is stack. */
-	stack_top = (uintptr_t)__builtin_frame_address(0) + 8192;
+	/* The program's own name is the last thing on the stack: all frames are below it, and no hole is. */
+	stack_top = (uintptr_t)getauxval(AT_EXECFN);
 	stack_t stack = {.ss_sp = alternate_stack, .ss_size = sizeof(alternate_stack)};
 	sigaltstack(&stack, NULL);
 	struct sigaction action = {.sa_sigaction = on_fatal,
