@@ -151,7 +151,6 @@ static void raise_limits(void)
 
 static void prepare_process(const struct program *program)
 {
-	umask(022);
 	(void)signal(SIGPIPE, SIG_IGN);
 	if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
 		log_error("root", "failed to setup agent as a child subreaper", "error", error_name(errno));
@@ -439,6 +438,8 @@ int main(int argc, char **argv)
 		print_version(1, CGROUP_PIN_AUTO);
 		return 0;
 	}
+	/* Before the first directory is made, and the server's socket file, which a umask of 0 would open to everybody. */
+	umask(022);
 	if (program.pid1)
 		boot_base();
 	boot_standard_streams();
