@@ -374,7 +374,9 @@ static int start(struct program *program, struct error *e)
 		return error_result(e);
 	open_ports(program);
 	loop_signal_add(program->loop, &program->terminate, SIGTERM, terminated);
-	loop_signal_add(program->loop, &program->interrupt, SIGINT, interrupted);
+	/* As PID 1 it would be Ctrl-C of whoever types on the guest's console. */
+	if (!program->pid1)
+		loop_signal_add(program->loop, &program->interrupt, SIGINT, interrupted);
 	notify_systemd("READY=1");
 	return 0;
 }
