@@ -18,6 +18,7 @@ teardown() { hostile_teardown; }
 @test "hostile exec: newcomers are not looked into" { play execs.seen_from_inside; }
 @test "hostile exec: signals to everybody without end" { play execs.storms; }
 @test "hostile exec: a newcomer that is stopped holds nobody up" { play execs.stopped_newcomer; }
+@test "hostile exec: paused with a newcomer on its way" { play execs.frozen_newcomer; }
 @test "hostile exec: bombs are removed" { play execs.bombs; }
 @test "hostile exec: cgroups inside the container's" { play execs.nested_cgroups; }
 @test "hostile exec: streams that are flooded, closed, never read" { play execs.streams; }

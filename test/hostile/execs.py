@@ -132,13 +132,13 @@ def own_program():
         os.chmod(root + '/bin/script', 0o755)
         os.symlink('/proc/self/exe', root + '/bin/link')
         running(client, 'h1', ['/bin/evil', 'sleep'], root, caps=PRIVILEGED)
-        for program in ('/proc/self/exe', '/bin/script', '/bin/link', '/proc/thread-self/exe', '/proc/self/task/1/exe'):
+        for program in ('/proc/self/exe', '/bin/script', '/bin/link'):
             # Who overwrites comes first, and finds the other by its number, which is not much higher.
             number = int(output(client, 'h1', 'e0', ['/bin/sh', '-c', 'echo $$']))
             watchers = []
             for pid in range(number + 1, number + 10):
                 name = 'w%d' % pid
-                if not execute(client, 'h1', name, ['/bin/evil', 'overwrite', str(pid), '2']).code:
+                if not execute(client, 'h1', name, ['/bin/evil', 'overwrite', str(pid), '1']).code:
                     watchers.append(name)
             for i in range(6):
                 answer = execute(client, 'h1', 'e%d' % i, [program, '--help'])
@@ -242,6 +242,32 @@ def stopped_newcomer():
         assert time.monotonic() - began < 5
         client.answer(call, 5)
         remove(client, 'h2')
+
+
+def frozen_newcomer():
+    """A container that is paused while a process is on its way in is resumed, and removed, all the same."""
+    process = {'Args': ['/bin/sleep', '1'], 'Env': ['PATH=/bin'], 'Cwd': '/'}
+    with connect() as client, nothing_leaks():
+        root = image('frozen')
+        for end in ('resume', 'remove', 'deadline'):
+            # It is held up by its init, which stops everybody.
+            running(client, 'h1', ['/bin/evil', 'storm', '19'], root, caps=['CAP_KILL'])
+            read(client, 'h1')
+            call = client.send('ExecProcess', {'container_id': 'h1', 'exec_id': 'e1', 'process': process},
+                               timeout_ns=10 ** 9 if end == 'deadline' else 0)
+            time.sleep(0.3)
+            answer = client.call('PauseContainer', {'container_id': 'h1'}, wait=BOUND)
+            if answer.code:
+                clear(answer.text)
+            if end == 'deadline':
+                assert client.answer(call, 5).code == 4
+            elif end == 'resume' and not answer.code:
+                client.ok('ResumeContainer', {'container_id': 'h1'}, wait=BOUND)
+            began = time.monotonic()
+            remove(client, 'h1', wait=BOUND)
+            assert time.monotonic() - began < 12
+            if end != 'deadline':
+                client.answer(call, 5)
 
 
 def bombs():

@@ -27,7 +27,25 @@ hostile_setup() {
 	agent_program=$tmp/agent
 	agent_start KATA_AGENT_LOG_LEVEL=info
 }
-hostile_teardown() { guest_stop; }
+# What the agent left frozen could not be ended, and this test would wait for it without end.
+hostile_thaw() {
+	local file
+	for file in /sys/fs/cgroup{,/unified,/freezer}/"$cgroup"/*/{freezer.state,cgroup.freeze}; do
+		case $file in
+		*.state) [ ! -e "$file" ] || echo THAWED >"$file" ;;
+		*.freeze) [ ! -e "$file" ] || echo 0 >"$file" ;;
+		esac
+	done
+}
+hostile_teardown() {
+	local status=0 watch
+	[ -n "$BATS_TEST_COMPLETED" ] || hostile_thaw
+	(sleep 40; hostile_thaw) >/dev/null 2>&1 3>&- &
+	watch=$!
+	guest_stop || status=$?
+	kill $watch 2>/dev/null
+	return $status
+}
 
 # One play, by the name of its file and its function.
 play() {

@@ -30,8 +30,8 @@ with open(PROGRAM, 'rb') as file:
 
 
 def left_out(*what):
-    """Of the many combinations a small run takes a quarter, always the same."""
-    return zlib.crc32(' '.join(what).encode()) % 4
+    """Of the many combinations a run takes a third, a small one a twelfth, always the same; HOSTILE_ALL=1: all."""
+    return 'HOSTILE_ALL' not in os.environ and zlib.crc32(' '.join(what).encode()) % (12 if SMALL else 3)
 
 
 def connect():
