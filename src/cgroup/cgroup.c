@@ -109,39 +109,55 @@ const char *cgroup_directory(const struct cgroup *cg, const char *controller)
 }
 
 /* Undoes what a failed create made, without a word: the error that matters is there already. */
-static void unmake(struct cgroup *cg, size_t count)
+static void unmake(struct cgroup *cg, const bool *made)
 {
-	for (size_t i = 0; i < count; i++) {
-		tree_remove(cg, (int)i);
+	for (size_t i = 0; i < cg->host->count; i++) {
+		if (made[i])
+			tree_remove(cg, (int)i);
 		tree_remove_parents(cg, (int)i);
 	}
+}
+
+static int refuse_foreign(struct cgroup *cg, struct error *e)
+{
+	cg->foreign = true;
+	return error_set(e, STATUS_FAILED_PRECONDITION, EBUSY, "cgroup \"%s\" exists and has processes",
+			 cg->path);
+}
+
+static int make_at(struct cgroup *cg, int index, uint32_t enable, bool *made, struct error *e)
+{
+	const struct hierarchy *h = &cg->host->hierarchies[index];
+	int r = tree_make(cg, index, enable, made, e);
+
+	/* What is new has nobody in it. */
+	if (r == 0 && !*made && tree_populated_at(cg, index))
+		return refuse_foreign(cg, e);
+	if (r == 0 && !h->v2 && (h->controllers & 1u << CONTROLLER_CPUSET))
+		r = cpuset_fill(cg, index, e);
+	return r;
 }
 
 int cgroup_create(struct cgroup *cg, const struct cgroup_resources *resources, struct error *e)
 {
 	uint32_t enable = always_enabled | (resources ? resources_controllers(resources) : 0);
 	int r = resources ? resources_check(cg->host, resources, e) : 0;
+	int v2 = host_v2(cg->host);
+	_cleanup_free_ bool *made = NULL;
 
 	if (r < 0 || cg->driver == CGROUP_SYSTEMD)
 		return r;
-	if (tree_populated(cg)) {
-		cg->foreign = true;
-		return error_set(e, STATUS_FAILED_PRECONDITION, EBUSY,
-				 "cgroup \"%s\" exists and has processes", cg->path);
-	}
-	for (size_t i = 0; i < cg->host->count; i++) {
-		const struct hierarchy *h = &cg->host->hierarchies[i];
-		bool made;
-
-		r = tree_make(cg, (int)i, enable, &made, e);
-		if (r == 0 && !h->v2 && (h->controllers & 1u << CONTROLLER_CPUSET))
-			r = cpuset_fill(cg, (int)i, e);
-		if (r < 0) {
-			unmake(cg, i + 1);
-			return r;
-		}
-	}
-	return 0;
+	/* On v2 controllers are handed down on the way: a foreign one is known before. */
+	if (v2 >= 0 && tree_populated_at(cg, v2))
+		return refuse_foreign(cg, e);
+	made = calloc(cg->host->count + 1, sizeof(*made));
+	if (!made)
+		return error_errno(e, ENOMEM, "create cgroup \"%s\"", cg->path);
+	for (size_t i = 0; i < cg->host->count && r == 0; i++)
+		r = make_at(cg, (int)i, enable, &made[i], e);
+	if (r < 0)
+		unmake(cg, made);
+	return r;
 }
 
 int cgroup_set(struct cgroup *cg, const struct cgroup_resources *resources, struct error *e)
@@ -170,20 +186,36 @@ static void pause_ms(long ms)
 	nanosleep(&ts, NULL);
 }
 
-/* EINVAL comes from v1 for a task that is not fully born (real-time group scheduling): it passes. */
-static int join(const struct cgroup *cg, int dirfd, pid_t pid)
+static bool is_denied(const struct cgroup *cg, int r)
+{
+	return cg->rootless && (r == -EACCES || r == -EPERM || r == -EROFS || r == -ENOENT);
+}
+
+/* Writes @pid to an open cgroup.procs. EINVAL comes from v1 for a task that is not fully born (real-time group
+ * scheduling): it passes. */
+static int join(int fd, pid_t pid)
 {
 	char text[24];
-	int r;
+	size_t length = (size_t)snprintf(text, sizeof(text), "%d", (int)pid);
 
-	snprintf(text, sizeof(text), "%d", (int)pid);
 	for (int tries = 0;; tries++) {
-		r = file_write(dirfd, "cgroup.procs", text);
-		if (r != -EINVAL || tries == 4)
-			break;
-		pause_ms(5);
+		ssize_t n = write(fd, text, length);
+
+		if (n >= 0)
+			return (size_t)n == length ? 0 : -EIO;
+		if (errno != EINTR && (errno != EINVAL || tries == 4))
+			return -errno;
+		if (errno == EINVAL)
+			pause_ms(5);
 	}
-	return cg->rootless && (r == -EACCES || r == -EPERM || r == -EROFS || r == -ENOENT) ? 0 : r;
+}
+
+/* -ENOENT when the directory is missing. */
+static int join_at(const struct cgroup *cg, int index, pid_t pid)
+{
+	_cleanup_fd_ int fd = tree_open_knob(cg, index, "cgroup.procs");
+
+	return fd < 0 ? fd : join(fd, pid);
 }
 
 static int attach_error(const struct cgroup *cg, int index, pid_t pid, int r, struct error *e)
@@ -195,14 +227,11 @@ static int attach_error(const struct cgroup *cg, int index, pid_t pid, int r, st
 static int attach_all(struct cgroup *cg, pid_t pid, struct error *e)
 {
 	for (size_t i = 0; i < cg->host->count; i++) {
-		_cleanup_dir_of_cgroup_ struct cgroup_dir dir;
-		int r = cgroup_dir_open(cg, (int)i, &dir);
+		int r = join_at(cg, (int)i, pid);
 
 		/* systemd on v1 has its units in some of the hierarchies only. */
-		if (r == -ENOENT && (cg->rootless || cg->driver == CGROUP_SYSTEMD))
+		if (is_denied(cg, r) || (r == -ENOENT && cg->driver == CGROUP_SYSTEMD))
 			continue;
-		if (r == 0)
-			r = join(cg, dir.fd, pid);
 		if (r < 0)
 			return attach_error(cg, (int)i, pid, r, e);
 	}
@@ -228,12 +257,24 @@ int cgroup_attach(struct cgroup *cg, pid_t pid, struct error *e)
 static int open_init(const struct cgroup *cg, int index, pid_t init)
 {
 	_cleanup_free_ char *place = init > 1 ? cgroup_place_of(cg, index, init) : NULL;
-	_cleanup_fd_ int root = -1;
+	_cleanup_fd_ int owned = -1;
+	int root;
 
 	if (!place || !path_is_below(place, cg->path))
 		return -1;
-	root = open(cg->host->hierarchies[index].mount, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	root = root_open(cg->host, index, &owned);
 	return root < 0 ? -1 : path_open(root, place, O_PATH | O_DIRECTORY, 0, PATH_BENEATH);
+}
+
+static int join_init(const struct cgroup *cg, int index, pid_t pid, pid_t init, int r)
+{
+	_cleanup_fd_ int dir = open_init(cg, index, init);
+	_cleanup_fd_ int fd = -1;
+
+	if (dir < 0)
+		return r;
+	fd = openat(dir, "cgroup.procs", O_WRONLY | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY);
+	return fd < 0 ? -errno : join(fd, pid);
 }
 
 int cgroup_attach_exec(struct cgroup *cg, pid_t pid, pid_t init, struct error *e)
@@ -242,18 +283,12 @@ int cgroup_attach_exec(struct cgroup *cg, pid_t pid, pid_t init, struct error *e
 		return error_set(e, STATUS_INTERNAL, EINVAL, "process %d cannot be moved to a cgroup",
 				 (int)pid);
 	for (size_t i = 0; i < cg->host->count; i++) {
-		_cleanup_dir_of_cgroup_ struct cgroup_dir dir;
-		int r = cgroup_dir_open(cg, (int)i, &dir);
+		int r = join_at(cg, (int)i, pid);
 
-		if (r == -ENOENT && (cg->rootless || cg->driver == CGROUP_SYSTEMD))
+		if (r == -EBUSY || r == -EOPNOTSUPP)
+			r = join_init(cg, (int)i, pid, init, r);
+		if (is_denied(cg, r) || (r == -ENOENT && cg->driver == CGROUP_SYSTEMD))
 			continue;
-		if (r == 0)
-			r = join(cg, dir.fd, pid);
-		if (r == -EBUSY || r == -EOPNOTSUPP) {
-			_cleanup_fd_ int fd = open_init(cg, (int)i, init);
-
-			r = fd < 0 ? r : join(cg, fd, pid);
-		}
 		if (r < 0)
 			return attach_error(cg, (int)i, pid, r, e);
 	}

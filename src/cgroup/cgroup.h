@@ -177,6 +177,9 @@ int cgroup_kill(struct cgroup *cg, int signal, struct error *e);
 /* Kills what is left, removes nested directories bottom-up and an emptied pod parent of ours; retries while busy
  * [blocks, 10 s]. Missing is success. Independent of D-Bus, which is told best-effort. */
 int cgroup_delete(struct cgroup *cg, struct error *e);
+/* As cgroup_delete() for a cgroup that has nobody and nothing left in it, at once. -EBUSY for one that has, or that
+ * systemd keeps: then cgroup_delete() is what it takes. */
+int cgroup_delete_empty(struct cgroup *cg, struct error *e);
 /* Pids below, from all nested cgroups. Count or -errno; *@pids is malloc'ed. */
 ssize_t cgroup_pids(const struct cgroup *cg, pid_t **pids, struct error *e);
 /* The directory of @controller on v1 (absolute), or of the cgroup on v2 (NULL controller); NULL when there is none. */

@@ -162,19 +162,20 @@ static int follow(int parent, int fd, const char *file, const char *pin)
 static int each_level(const struct cgroup *cg, int index, int (*fn)(int above, int fd))
 {
 	const char *part = cg->path;
+	_cleanup_fd_ int owned = -1;
+	int above = root_open(cg->host, index, &owned);
 	int r = 0;
-	_cleanup_fd_ int above = open(cg->host->hierarchies[index].mount, O_PATH | O_DIRECTORY | O_CLOEXEC);
 
 	if (above < 0)
-		return -errno;
+		return above;
 	while (r == 0) {
 		size_t length = strcspn(part, "/");
 		_cleanup_free_ char *name = strndup(part, length);
 		int next = name ? openat(above, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
 
 		r = next < 0 ? -errno : fn(above, next);
-		fd_close(above);
-		above = next;
+		fd_close(owned);
+		above = owned = next;
 		if (part[length] == '\0')
 			break;
 		part += length + 1;

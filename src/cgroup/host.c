@@ -313,6 +313,7 @@ struct cgroup_host *cgroup_host_new(const char *root, struct error *e)
 		return NULL;
 	}
 	read_hugepages(host);
+	roots_keep(host);
 	return host;
 }
 
@@ -320,6 +321,7 @@ void cgroup_host_free(struct cgroup_host *host)
 {
 	if (!host)
 		return;
+	roots_drop(host);
 	for (size_t i = 0; i < host->count; i++) {
 		free(host->hierarchies[i].mount);
 		free(host->hierarchies[i].super);

@@ -6,9 +6,9 @@
  * What the files of this room share: the machine's hierarchies, one cgroup's places in them, and "knobs", the
  * kernel's files by which a cgroup is told things.
  *
- * A cgroup holds texts and no descriptors, because most of its operations run in forked jobs, which close
- * what they did not ask for. Each operation opens the directory once, below the hierarchy's root and never
- * through a link, and works by descriptor from there.
+ * A cgroup holds texts and no descriptors, because many of its operations run in forked jobs, which close
+ * what they did not ask for. Each operation opens the directory once, below the hierarchy's root (roots.c)
+ * and never through a link, and works by descriptor from there.
  */
 
 #include <stdint.h>
@@ -48,6 +48,7 @@ struct hierarchy {
 	char *super;	      /* super block options: "cpu,cpuacct", "name=systemd" */
 	uint32_t controllers; /* bits of enum controller */
 	bool v2;
+	const int *root; /* kept: see roots.c; NULL: not */
 };
 
 struct cgroup_host {
@@ -57,6 +58,7 @@ struct cgroup_host {
 	size_t count;
 	char **hugepages; /* sizes of this kernel: "2MB", "1GB" */
 	size_t n_hugepages;
+	struct roots *roots; /* NULL where they cannot be kept */
 };
 
 /* Index of the hierarchy that holds @c (v1 before v2), or -1. */
@@ -66,6 +68,15 @@ int host_v2(const struct cgroup_host *host);
 /* Content of a file of the machine ("/proc/self/cgroup", below the test root in tests); NULL when
  * unreadable. */
 char *host_read(const struct cgroup_host *host, const char *path);
+
+/* --- roots (roots.c) ------------------------------------------------------------------------------------ */
+
+void roots_keep(struct cgroup_host *host);
+void roots_drop(struct cgroup_host *host);
+/* The root of a hierarchy, O_PATH, or -errno. *@owned, which is -1 before, is what the caller has to close. */
+int root_open(const struct cgroup_host *host, int index, int *owned);
+
+/* --- one cgroup ----------------------------------------------------------------------------------------- */
 
 struct cgroup {
 	const struct cgroup_host *host;
@@ -116,8 +127,14 @@ char *cgroup_place_of(const struct cgroup *cg, int index, pid_t pid);
 bool path_is_below(const char *path, const char *parent);
 /* As above over all hierarchies, sorted, each once. */
 int tree_all_pids(const struct cgroup *cg, struct pid_list *out);
-/* Whether any process is there, anywhere. */
+/* Whether any process is there or below: in one hierarchy, anywhere. */
+bool tree_populated_at(const struct cgroup *cg, int index);
 bool tree_populated(const struct cgroup *cg);
+/* A descriptor of @file in the directory, for writing, or -errno. */
+int tree_open_knob(const struct cgroup *cg, int index, const char *file);
+/* Removes the directory in one hierarchy, and then its parents as tree_remove_parents(), if nobody and nothing
+ * is in it. Missing is success; else -EBUSY or another -errno, and nothing was done. */
+int tree_remove_empty(const struct cgroup *cg, int index);
 /* Removes the directory and all below it in one hierarchy: one try. 0 (also when missing) or -errno. */
 int tree_remove(const struct cgroup *cg, int index);
 /* Removes parents that we made (see mark in tree.c) and that are empty. */

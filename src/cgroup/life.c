@@ -330,6 +330,36 @@ static int remove_everywhere(const struct cgroup *cg)
 	return first;
 }
 
+/* Those by which processes would be stopped and killed come last, while they may be needed. */
+static int remove_if_empty(const struct cgroup *cg)
+{
+	int freezer = host_find(cg->host, CONTROLLER_FREEZER), v2 = host_v2(cg->host);
+
+	for (int i = 0; i < (int)cg->host->count; i++) {
+		int r = i == freezer || i == v2 ? 0 : tree_remove_empty(cg, i);
+
+		if (r < 0)
+			return r;
+	}
+	for (int i = 0; i < (int)cg->host->count; i++) {
+		int r = i == freezer || i == v2 ? tree_remove_empty(cg, i) : 0;
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+int cgroup_delete_empty(struct cgroup *cg, struct error *e)
+{
+	int r = cgroup_check_ours(cg, "removed", e);
+
+	if (r < 0)
+		return r;
+	r = cg->driver == CGROUP_CGROUPFS ? remove_if_empty(cg) : -EBUSY;
+	return r < 0 ? error_errno(e, -r, "remove cgroup \"%s\"", cg->path) : 0;
+}
+
 int cgroup_delete(struct cgroup *cg, struct error *e)
 {
 	uint64_t deadline = now_ms() + DELETE_MS;
@@ -339,6 +369,9 @@ int cgroup_delete(struct cgroup *cg, struct error *e)
 
 	if (r < 0)
 		return r;
+	/* The usual end: everybody has gone by himself. */
+	if (cg->driver == CGROUP_CGROUPFS && remove_if_empty(cg) == 0)
+		return 0;
 	if (tree_populated(cg))
 		killed = kill_everybody(cg, KILL_MS, e);
 	if (cg->driver == CGROUP_SYSTEMD)

@@ -244,6 +244,57 @@ static void test_w01_a_cgroup_in_use_is_refused_and_survives(void **state)
 	drop_cgroup(cg);
 }
 
+/* A forked job has closed the kept roots, and may have other files under their numbers. */
+static void test_a_forked_child_does_not_trust_kept_roots(void **state)
+{
+	struct cgroup *cg = make_cgroup("forked/one", NULL);
+	char path[128];
+	pid_t pid = fork();
+
+	(void)state;
+	snprintf(path, sizeof(path), "/%s/forked/two", parent);
+	if (pid == 0) {
+		struct error e = ERROR_INIT;
+		struct cgroup *two = cgroup_new(host, CGROUP_CGROUPFS, path, "id", false, &e);
+		bool fine = two != NULL;
+
+		fd_close_all_but(NULL, 0);
+		for (int i = 0; i < 40; i++)
+			fine = fine && open("/tmp", O_RDONLY | O_CLOEXEC) >= 0;
+		fine = fine && cgroup_create(two, NULL, &e) == 0 && cgroup_delete_empty(cg, &e) == 0;
+		for (size_t i = 0; fine && i < host->count; i++)
+			fine = access(two->dirs[i], F_OK) == 0 && access(cg->dirs[i], F_OK) < 0;
+		fine = fine && cgroup_delete(two, &e) == 0;
+		_exit(!fine);
+	}
+	assert_int_equal(await(pid), 0);
+	drop_cgroup(cg);
+}
+
+static void test_only_what_is_empty_is_removed_at_once(void **state)
+{
+	struct cgroup *cg = make_cgroup("empty/ctr", NULL);
+	struct helper h = start(sleep_long, NULL);
+	struct error e = ERROR_INIT;
+	char pod[512];
+
+	(void)state;
+	attach(cg, h.pid);
+	release(&h);
+	assert_int_equal(cgroup_delete_empty(cg, &e), -EBUSY);
+	assert_int_equal(kill(h.pid, 0), 0);
+	for (size_t i = 0; i < host->count; i++)
+		assert_int_equal(access(cg->dirs[i], F_OK), 0);
+	assert_int_equal(cgroup_kill(cg, SIGKILL, &e), 0);
+	await(h.pid);
+	assert_int_equal(cgroup_delete_empty(cg, &e), 0);
+	for (size_t i = 0; i < host->count; i++) {
+		snprintf(pod, sizeof(pod), "%s/..", cg->dirs[i]);
+		assert_int_equal(access(pod, F_OK), -1);
+	}
+	cgroup_free(cg);
+}
+
 /* --- limits --------------------------------------------------------------------------------------------- */
 
 struct expected {
@@ -1137,6 +1188,8 @@ static int run_all(void)
 		cmocka_unit_test(test_create_everywhere_and_delete),
 		cmocka_unit_test(test_w10_nothing_is_left_but_what_is_not_ours),
 		cmocka_unit_test(test_w01_a_cgroup_in_use_is_refused_and_survives),
+		cmocka_unit_test(test_a_forked_child_does_not_trust_kept_roots),
+		cmocka_unit_test(test_only_what_is_empty_is_removed_at_once),
 		cmocka_unit_test(test_cpu_is_read_back),
 		cmocka_unit_test(test_w16_shares_are_clamped),
 		cmocka_unit_test(test_cpu_idle_is_read_back),

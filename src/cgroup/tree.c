@@ -25,22 +25,16 @@
 
 enum { DEPTH_MAX = 128, PIDS_MAX = 1 << 20 };
 
-static int open_root(const struct cgroup *cg, int index)
-{
-	int fd = open(cg->host->hierarchies[index].mount, O_PATH | O_DIRECTORY | O_CLOEXEC);
-
-	return fd < 0 ? -errno : fd;
-}
-
 int cgroup_dir_open(const struct cgroup *cg, int index, struct cgroup_dir *out)
 {
-	_cleanup_fd_ int root = -1;
+	_cleanup_fd_ int owned = -1;
+	int root;
 
 	*out = (struct cgroup_dir){.cg = cg, .fd = -1};
 	if (index < 0)
 		return -ENOENT;
 	out->hierarchy = &cg->host->hierarchies[index];
-	root = open_root(cg, index);
+	root = root_open(cg->host, index, &owned);
 	if (root < 0)
 		return root;
 	out->fd = path_open(root, cg->path, O_PATH | O_DIRECTORY, 0, PATH_BENEATH);
@@ -52,60 +46,86 @@ void cgroup_dir_close(struct cgroup_dir *dir)
 	dir->fd = fd_close(dir->fd);
 }
 
+int tree_open_knob(const struct cgroup *cg, int index, const char *file)
+{
+	_cleanup_fd_ int owned = -1;
+	_cleanup_free_ char *path = NULL;
+	int root = root_open(cg->host, index, &owned);
+
+	if (root < 0)
+		return root;
+	if (asprintf(&path, "%s/%s", cg->path, file) < 0) {
+		path = NULL;
+		return -ENOMEM;
+	}
+	return path_open(root, path, O_WRONLY | O_NOCTTY, 0, PATH_BENEATH);
+}
+
 /* --- whose is it ---------------------------------------------------------------------------------------- */
 
-/* The super block options that /proc/self/cgroup uses for @h: "" for v2. A line has the same words, in its
- * own order. */
-static bool line_is_of(const char *controllers, const struct hierarchy *h)
+/* Whether the second field of a line of /proc/PID/cgroup is @h's: its super block options, in the line's own order; ""
+ * for v2. */
+static bool line_is_of(const char *controllers, size_t size, const struct hierarchy *h)
 {
 	size_t length = strcspn(h->super, ",");
 
 	if (h->v2)
-		return *controllers == '\0';
-	for (const char *word = controllers; *word;) {
-		size_t n = strcspn(word, ",");
+		return size == 0;
+	for (const char *word = controllers, *end = controllers + size; word < end;) {
+		const char *comma = memchr(word, ',', (size_t)(end - word));
+		size_t n = (size_t)((comma ? comma : end) - word);
 
 		if (n == length && memcmp(word, h->super, n) == 0)
 			return true;
-		word += n + (word[n] != '\0');
+		word += n + 1;
 	}
 	return false;
 }
 
-/* Where process @pid ("self", "42") is in hierarchy @h, without the leading slash, or NULL. A path may
- * hold colons: only the first two part the fields. */
-static char *place_of(const struct cgroup_host *host, const char *pid, const struct hierarchy *h)
+/* The text of /proc/@pid/cgroup ("self", "42"), malloc'ed or NULL. */
+static char *read_places(const struct cgroup_host *host, const char *pid)
 {
 	_cleanup_free_ char *file = NULL;
-	_cleanup_free_ char *text = NULL;
-	char *save = NULL;
 
 	if (asprintf(&file, "/proc/%s/cgroup", pid) < 0) {
 		file = NULL;
 		return NULL;
 	}
-	text = host_read(host, file);
-	for (char *line = text ? strtok_r(text, "\n", &save) : NULL; line;
-	     line = strtok_r(NULL, "\n", &save)) {
-		char *controllers = strchr(line, ':');
-		char *path = controllers ? strchr(controllers + 1, ':') : NULL;
+	return host_read(host, file);
+}
 
-		if (!path)
+/* Where the process of the text @places is in hierarchy @h, without the leading slash, or NULL: *@length bytes of
+ * the text. A path may hold colons: only the first two part the fields. */
+static const char *place_in(const char *places, const struct hierarchy *h, size_t *length)
+{
+	for (const char *line = places; line && *line; line += *line == '\n') {
+		const char *end = line + strcspn(line, "\n");
+		const char *controllers = memchr(line, ':', (size_t)(end - line));
+		const char *path =
+			controllers ? memchr(controllers + 1, ':', (size_t)(end - controllers - 1)) : NULL;
+
+		line = end;
+		if (!path || !line_is_of(controllers + 1, (size_t)(path - controllers - 1), h))
 			continue;
-		*controllers++ = '\0';
-		*path++ = '\0';
-		if (line_is_of(controllers, h))
-			return strdup(path + (*path == '/'));
+		path++;
+		path += *path == '/';
+		*length = (size_t)(end - path);
+		return path;
 	}
 	return NULL;
 }
 
 char *cgroup_place_of(const struct cgroup *cg, int index, pid_t pid)
 {
+	_cleanup_free_ char *places = NULL;
+	const char *place;
 	char number[24];
+	size_t length;
 
 	snprintf(number, sizeof(number), "%d", (int)pid);
-	return place_of(cg->host, number, &cg->host->hierarchies[index]);
+	places = read_places(cg->host, number);
+	place = place_in(places, &cg->host->hierarchies[index], &length);
+	return place ? strndup(place, length) : NULL;
 }
 
 bool path_is_below(const char *path, const char *parent)
@@ -117,10 +137,15 @@ bool path_is_below(const char *path, const char *parent)
 
 bool cgroup_contains_self(const struct cgroup *cg)
 {
-	for (size_t i = 0; i < cg->host->count; i++) {
-		_cleanup_free_ char *own = place_of(cg->host, "self", &cg->host->hierarchies[i]);
+	_cleanup_free_ char *places = read_places(cg->host, "self");
+	size_t below = strlen(cg->path);
 
-		if (own && path_is_below(own, cg->path))
+	for (size_t i = 0; i < cg->host->count; i++) {
+		size_t length;
+		const char *own = place_in(places, &cg->host->hierarchies[i], &length);
+
+		if (own && length >= below && memcmp(own, cg->path, below) == 0 &&
+		    (length == below || own[below] == '/'))
 			return true;
 	}
 	return false;
@@ -285,12 +310,20 @@ static int visit_populated(int dirfd, void *data)
 	return n > 0 ? 1 : 0;
 }
 
+bool tree_populated_at(const struct cgroup *cg, int index)
+{
+	bool populated = false;
+
+	tree_visit(cg, index, visit_populated, &populated);
+	return populated;
+}
+
 bool tree_populated(const struct cgroup *cg)
 {
 	bool populated = false;
 
 	for (size_t i = 0; i < cg->host->count && !populated; i++)
-		tree_visit(cg, (int)i, visit_populated, &populated);
+		populated = tree_populated_at(cg, (int)i);
 	return populated;
 }
 
@@ -329,27 +362,33 @@ static int remove_below(int dirfd, unsigned depth)
 	return first;
 }
 
-/* Opens the parent of @path below the hierarchy's root; *@name is the last part, inside @path. */
-static int open_parent(const struct cgroup *cg, int index, const char *path, const char **name)
+/* Opens the parent of @path below the hierarchy's root; *@name is the last part, inside @path. *@owned as in
+ * root_open(). */
+static int open_parent(const struct cgroup *cg, int index, const char *path, int flags, const char **name,
+		       int *owned)
 {
-	_cleanup_fd_ int root = open_root(cg, index);
+	_cleanup_fd_ int opened = -1;
 	_cleanup_free_ char *parent = NULL;
 	const char *slash = strrchr(path, '/');
+	int root;
 
 	*name = slash ? slash + 1 : path;
+	if (!slash)
+		return root_open(cg->host, index, owned);
+	root = root_open(cg->host, index, &opened);
 	if (root < 0)
 		return root;
-	if (!slash)
-		return fd_steal(&root);
 	parent = strndup(path, (size_t)(slash - path));
-	return parent ? path_open(root, parent, O_PATH | O_DIRECTORY, 0, PATH_BENEATH) : -ENOMEM;
+	*owned = parent ? path_open(root, parent, flags | O_DIRECTORY, 0, PATH_BENEATH) : -ENOMEM;
+	return *owned;
 }
 
 int tree_remove(const struct cgroup *cg, int index)
 {
 	_cleanup_dir_of_cgroup_ struct cgroup_dir dir = {.fd = -1};
+	_cleanup_fd_ int owned = -1;
 	const char *name;
-	_cleanup_fd_ int parent = open_parent(cg, index, cg->path, &name);
+	int parent = open_parent(cg, index, cg->path, O_PATH, &name, &owned);
 	int r;
 
 	if (parent < 0)
@@ -365,35 +404,59 @@ int tree_remove(const struct cgroup *cg, int index)
 	return r;
 }
 
-static bool is_marked(int parent, const char *name)
+static void mark(int dir)
 {
-	_cleanup_fd_ int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-
-	return fd >= 0 && fgetxattr(fd, CGROUP_MARK, NULL, 0) >= 0;
+	if (fsetxattr(dir, CGROUP_MARK, "1", 1, 0) < 0)
+		log_debug("cgroup", "cannot mark a cgroup as ours", "error", error_name(errno));
 }
 
-static void mark(int fd)
+/* From the parent of @path, which is cut, upwards. @fd is that parent, readable. */
+static void remove_marked(const struct cgroup *cg, int index, char *path, int fd)
 {
-	_cleanup_fd_ int dir = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_fd_ int below = -1;
+	char *slash;
 
-	if (dir >= 0 && fsetxattr(dir, CGROUP_MARK, "1", 1, 0) < 0)
-		log_debug("cgroup", "cannot mark a cgroup as ours", "error", error_name(errno));
+	while ((slash = strrchr(path, '/'))) {
+		_cleanup_fd_ int owned = -1;
+		const char *name;
+		int parent;
+
+		*slash = '\0';
+		if (fgetxattr(fd, CGROUP_MARK, NULL, 0) < 0)
+			return;
+		parent = open_parent(cg, index, path, O_RDONLY, &name, &owned);
+		if (parent < 0 || unlinkat(parent, name, AT_REMOVEDIR) < 0)
+			return;
+		fd_close(below);
+		below = fd_steal(&owned);
+		fd = parent;
+	}
 }
 
 void tree_remove_parents(const struct cgroup *cg, int index)
 {
 	_cleanup_free_ char *path = strdup(cg->path);
-	char *slash;
+	_cleanup_fd_ int owned = -1;
+	const char *name;
+	int parent = path ? open_parent(cg, index, path, O_RDONLY, &name, &owned) : -ENOMEM;
 
-	while (path && (slash = strrchr(path, '/'))) {
-		const char *name;
-		_cleanup_fd_ int parent = -1;
+	if (parent >= 0)
+		remove_marked(cg, index, path, parent);
+}
 
-		*slash = '\0';
-		parent = open_parent(cg, index, path, &name);
-		if (parent < 0 || !is_marked(parent, name) || unlinkat(parent, name, AT_REMOVEDIR) < 0)
-			return;
-	}
+int tree_remove_empty(const struct cgroup *cg, int index)
+{
+	_cleanup_free_ char *path = strdup(cg->path);
+	_cleanup_fd_ int owned = -1;
+	const char *name;
+	int parent = path ? open_parent(cg, index, path, O_RDONLY, &name, &owned) : -ENOMEM;
+
+	if (parent < 0)
+		return parent == -ENOENT ? 0 : parent;
+	if (unlinkat(parent, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
+		return -errno;
+	remove_marked(cg, index, path, parent);
+	return 0;
 }
 
 /* --- creation ------------------------------------------------------------------------------------------- */
@@ -465,7 +528,8 @@ static void enable_at(struct cgroup *cg, int fd, uint32_t wanted)
 
 void tree_enable(struct cgroup *cg, int index, uint32_t controllers)
 {
-	_cleanup_fd_ int fd = open_root(cg, index);
+	_cleanup_fd_ int owned = -1;
+	int fd = root_open(cg->host, index, &owned);
 	uint32_t wanted = controllers & cg->host->hierarchies[index].controllers;
 	const char *part = cg->path;
 
@@ -478,32 +542,37 @@ void tree_enable(struct cgroup *cg, int index, uint32_t controllers)
 		if (!name || part[length] == '\0')
 			return;
 		next = openat(fd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		fd_close(fd);
-		fd = next;
+		fd_close(owned);
+		fd = owned = next;
 		part += length + 1;
 	}
 }
 
-/* One level: makes @name in @fd when it is missing, enables, enters. The descriptor or -errno. */
-static int enter(int fd, const char *name, bool *made)
+/*
+ * One level: makes @name in @fd when it is missing and enters it. Above the last one what we made is marked as ours;
+ * so is a cpuset of v1, which follows hot-plug for that. The descriptor or -errno.
+ */
+static int enter(int fd, const char *name, bool marked, bool *made)
 {
 	int next;
 
 	*made = mkdirat(fd, name, 0755) == 0;
 	if (!*made && errno != EEXIST)
 		return -errno;
-	next = openat(fd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	next = openat(fd, name, (*made && marked ? O_RDONLY : O_PATH) | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (next < 0)
 		return -errno;
-	if (*made)
+	if (*made && marked)
 		mark(next);
 	return next;
 }
 
-static int make_once(struct cgroup *cg, int index, uint32_t enable, bool *made)
+static int make_levels(struct cgroup *cg, int index, uint32_t enable, bool *made)
 {
-	_cleanup_fd_ int fd = open_root(cg, index);
 	const struct hierarchy *h = &cg->host->hierarchies[index];
+	bool cpuset = !h->v2 && (h->controllers & 1u << CONTROLLER_CPUSET);
+	_cleanup_fd_ int owned = -1;
+	int fd = root_open(cg->host, index, &owned);
 	const char *part = cg->path;
 
 	if (fd < 0)
@@ -518,14 +587,38 @@ static int make_once(struct cgroup *cg, int index, uint32_t enable, bool *made)
 			return -ENOMEM;
 		if (h->v2)
 			enable_at(cg, fd, enable & h->controllers);
-		next = enter(fd, name, made);
+		next = enter(fd, name, !last || cpuset, made);
 		if (next < 0)
 			return next;
-		fd_close(fd);
-		fd = next;
+		fd_close(owned);
+		fd = owned = next;
 		part += length + !last;
 	}
 	return 0;
+}
+
+/* Mostly the parents are there, and nothing but the last level is to be made: 0, or -ENOENT when they are not. */
+static int make_last(const struct cgroup *cg, int index, bool *made)
+{
+	_cleanup_fd_ int owned = -1;
+	const char *name;
+	int parent = open_parent(cg, index, cg->path, O_PATH, &name, &owned);
+
+	if (parent < 0)
+		return parent;
+	*made = mkdirat(parent, name, 0755) == 0;
+	return *made || errno == EEXIST ? 0 : -errno;
+}
+
+static int make_once(struct cgroup *cg, int index, uint32_t enable, bool *made)
+{
+	const struct hierarchy *h = &cg->host->hierarchies[index];
+	int r = -ENOENT;
+
+	*made = false;
+	if (!h->v2 && !(h->controllers & 1u << CONTROLLER_CPUSET))
+		r = make_last(cg, index, made);
+	return r == -ENOENT ? make_levels(cg, index, enable, made) : r;
 }
 
 int tree_make(struct cgroup *cg, int index, uint32_t enable, bool *made, struct error *e)

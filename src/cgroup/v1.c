@@ -342,6 +342,25 @@ static int missing(const struct cgroup *cg, enum controller c, const struct cgro
 	return 0;
 }
 
+/* Whether @r has anything for the controller: also what needs no mention on v2. */
+static bool is_asked(enum controller c, const struct cgroup_resources *r)
+{
+	switch (c) {
+	case CONTROLLER_DEVICES:
+		return r->devices_set;
+	case CONTROLLER_NET_CLS:
+		return r->net_class.set;
+	case CONTROLLER_NET_PRIO:
+		return r->n_net_priorities > 0;
+	case CONTROLLER_CPU:
+	case CONTROLLER_MEMORY:
+	case CONTROLLER_IO:
+		return true;
+	default:
+		return resources_controllers(r) & 1u << c;
+	}
+}
+
 int v1_set(struct cgroup *cg, const struct cgroup_resources *r, struct error *e)
 {
 	int result = 0;
@@ -356,7 +375,7 @@ int v1_set(struct cgroup *cg, const struct cgroup_resources *r, struct error *e)
 			result = missing(cg, setters[i].controller, r, e);
 			continue;
 		}
-		if (cg->host->hierarchies[index].v2)
+		if (cg->host->hierarchies[index].v2 || !is_asked(setters[i].controller, r))
 			continue;
 		result = cgroup_dir_open(cg, index, &dir);
 		if (result == -ENOENT && (cg->rootless || cg->driver == CGROUP_SYSTEMD))

@@ -327,13 +327,11 @@ int container_remove_cgroup(struct container *container, struct job **job, job_d
 			    struct error *e)
 {
 	const struct job_options options = {.name = "remove cgroup", .deadline_ms = 20000};
-	_cleanup_free_ pid_t *pids = NULL;
+	struct error ignored = ERROR_INIT;
 
-	if (!container->cgroup)
+	/* Mostly everybody has gone; whatever else is the matter, the job says it. */
+	if (!container->cgroup || cgroup_delete_empty(container->cgroup, &ignored) == 0)
 		return 0;
-	if (cgroup_driver_of(container->cgroup) == CGROUP_CGROUPFS &&
-	    cgroup_pids(container->cgroup, &pids, NULL) == 0)
-		return cgroup_delete(container->cgroup, e);
 	*job = job_start(container->engine->loop, &options, remove_cgroup, container->cgroup, done, data, e);
 	return *job ? 1 : error_result(e);
 }
