@@ -94,7 +94,15 @@ void sandbox_free(struct sandbox *sandbox)
 {
 	if (!sandbox)
 		return;
+	struct entry *entry, *tmp;
 	loop_defer_remove(&sandbox->settled);
+	/* What could not be removed; what is still under way goes with the program. */
+	list_for_each_entry_safe (entry, tmp, &sandbox->entries, link) {
+		if (entry->operations > 0 || entry->sequence)
+			continue;
+		list_remove(&entry->link);
+		list_append(&sandbox->graves, &entry->link);
+	}
 	entries_bury(sandbox);
 	arena_free(sandbox->arena);
 	arena_free(sandbox->old_arena);
