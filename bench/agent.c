@@ -4,7 +4,7 @@
  * Measures a kata-agent from outside, as a host would: over ttRPC on a UNIX socket, with /proc for the memory. It asserts
  * nothing about time; it prints one `name<TAB>value<TAB>unit` a line.
  *
- * Usage: bench-agent AGENT ROOTFS [COUNT]
+ * Usage: bench-agent AGENT ROOTFS [COUNT [PART]]; PART is one of start, memory, check, cycles, exec, stdout.
  *
  * The agent is started by this program, again for each start-up measurement, and ended by DestroySandbox.
  */
@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,7 +32,7 @@
 #include "proto/proto.h"
 #include "ttrpc/ttrpc.h"
 
-static const char *agent_path, *rootfs;
+static const char *agent_path, *rootfs, *only;
 static char socket_path[64], address[80];
 static pid_t agent;
 static struct loop *loop;
@@ -43,6 +44,12 @@ static void die(const char *what, const struct error *e)
 	if (agent > 0)
 		kill(agent, SIGKILL);
 	exit(1);
+}
+
+/* Whether a part is to be measured: all, unless one was named. */
+static bool wanted(const char *part)
+{
+	return !only || strcmp(only, part) == 0;
 }
 
 static double now_us(void)
@@ -153,6 +160,17 @@ static void stop_agent(void)
 	client = NULL;
 	waitpid(agent, &status, 0);
 	agent = 0;
+}
+
+static void measure_start(void)
+{
+	double starts[15];
+	for (size_t i = 0; i < array_length(starts); i++) {
+		starts[i] = start_agent();
+		kill(agent, SIGKILL);
+		waitpid(agent, NULL, 0);
+	}
+	report("exec to listening", median(starts, array_length(starts)), "us");
 }
 
 static const char *const spec =
@@ -383,13 +401,9 @@ int main(int argc, char **argv)
 	snprintf(socket_path, sizeof(socket_path), "/tmp/bench-agent.%d.sock", (int)getpid());
 	snprintf(address, sizeof(address), "unix://%s", socket_path);
 
-	double starts[15];
-	for (size_t i = 0; i < array_length(starts); i++) {
-		starts[i] = start_agent();
-		kill(agent, SIGKILL);
-		waitpid(agent, NULL, 0);
-	}
-	report("exec to listening", median(starts, array_length(starts)), "us");
+	only = argc > 4 ? argv[4] : NULL;
+	if (wanted("start"))
+		measure_start();
 
 	start_agent();
 	loop = loop_new();
@@ -397,12 +411,18 @@ int main(int argc, char **argv)
 		die("loop", NULL);
 	connect_client();
 	simple("CreateSandbox", "{\"hostname\":\"bench\",\"sandbox_id\":\"%s\"}", "bench");
-	measure_memory();
-	measure_check(count * 10);
-	measure_cycles(count);
-	measure_exec(count);
-	measure_stdout(32 << 10, 512);
-	measure_stdout(1 << 20, 512);
+	if (wanted("memory"))
+		measure_memory();
+	if (wanted("check"))
+		measure_check(count * 10);
+	if (wanted("cycles"))
+		measure_cycles(count);
+	if (wanted("exec"))
+		measure_exec(count);
+	if (wanted("stdout")) {
+		measure_stdout(32 << 10, 512);
+		measure_stdout(1 << 20, 512);
+	}
 	stop_agent();
 	loop_free(loop);
 	unlink(socket_path);
