@@ -106,7 +106,8 @@ struct container_params {
 	const char *id; /* valid by id_valid(); copied */
 	const char *
 		bundle; /* absolute; cwd of hooks, "bundle" of their state; relative paths of the spec start here */
-	/* Lives in @arena, which the container takes, at once and in every case. root.path is used as it stands. */
+	/* Lives in @arena, which the container takes, at once (unless container_create() returns NULL). root.path is
+	 * used as it stands. */
 	Grpc__Spec *spec;
 	struct arena *arena;
 	struct stdio_params stdio;

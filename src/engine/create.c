@@ -537,10 +537,10 @@ struct container *container_create(struct engine *engine, const struct container
 	struct operation *operation = launch ? calloc(1, sizeof(*operation)) : NULL;
 
 	if (!operation) {
+		/* The arena stays the caller's: what it would answer to this may live in there. */
 		if (container)
-			container_free(container);
-		else
-			arena_free(params->arena);
+			container->arena = NULL;
+		container_free(container);
 		free(launch);
 		return NULL;
 	}
