@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/loop.h"
 
 enum { FRAMES_MAX = 24, STACK_BYTES = 32 << 10, TEXT_MAX = 1024 };
 
@@ -125,8 +126,10 @@ void crash_handlers_install(bool pid1)
 	struct sigaction action = {.sa_sigaction = on_fatal,
 				   .sa_flags = SA_SIGINFO | SA_ONSTACK | (int)SA_RESETHAND | SA_NODEFER};
 	sigemptyset(&action.sa_mask);
-	for (size_t i = 0; i < array_length(fatal_signals); i++)
+	for (size_t i = 0; i < array_length(fatal_signals); i++) {
 		sigaction(fatal_signals[i], &action, NULL);
+		loop_signal_changed(fatal_signals[i]);
+	}
 }
 
 void crash_handlers_remove(void)

@@ -18,6 +18,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -389,6 +390,40 @@ uint64_t loop_orphans(const struct loop *loop)
 	return loop->orphans;
 }
 
+/*
+ * The signals that may have another disposition than the default: sixty calls a child for the two or three that do are
+ * too many. What was inherited, or set before there was a loop, is read once from /proc; without that it is all.
+ */
+static uint64_t changed_signals;
+static bool changed_signals_known;
+
+static uint64_t signal_bit(int signal)
+{
+	return 1ULL << (signal - 1);
+}
+
+static void learn_changed_signals(void)
+{
+	static const char *const keys[] = {"\nSigIgn:", "\nSigCgt:"};
+	_cleanup_free_ char *text = NULL;
+
+	if (changed_signals_known || file_read(AT_FDCWD, "/proc/self/status", 65536, &text) < 0)
+		return;
+	for (size_t i = 0; i < array_length(keys); i++) {
+		const char *at = strstr(text, keys[i]);
+
+		if (!at)
+			return;
+		changed_signals |= strtoull(at + strlen(keys[i]), NULL, 16);
+	}
+	changed_signals_known = true;
+}
+
+void loop_signal_changed(int signal)
+{
+	changed_signals |= signal_bit(signal);
+}
+
 void loop_child_reset(void)
 {
 	struct sigaction action = {.sa_handler = SIG_DFL};
@@ -396,7 +431,8 @@ void loop_child_reset(void)
 
 	/* Dispositions first: a blocked signal must not find an old handler. The C library's own numbers refuse. */
 	for (int signal = 1; signal < _NSIG; signal++)
-		(void)sigaction(signal, &action, NULL);
+		if (!changed_signals_known || (changed_signals & signal_bit(signal)))
+			(void)sigaction(signal, &action, NULL);
 	sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 }
@@ -528,6 +564,8 @@ struct loop *loop_new(void)
 		errno = -r;
 		return NULL;
 	}
+	learn_changed_signals();
+	loop_signal_changed(SIGPIPE);
 	/* An inherited SIG_IGN would make the kernel reap for us and lose the statuses. */
 	(void)sigaction(SIGCHLD, &standard, &loop->saved_child);
 	(void)sigaction(SIGPIPE, &ignore, &loop->saved_pipe);

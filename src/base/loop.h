@@ -88,7 +88,8 @@ int loop_fd_modify(struct loop_fd *source, uint32_t events);
 void loop_fd_remove(struct loop_fd *source);
 
 /* Arms, or re-arms, for @delay_ms from now. */
-int loop_timer_set(struct loop *loop, struct loop_timer *timer, uint64_t delay_ms, void (*fn)(struct loop_timer *));
+int loop_timer_set(struct loop *loop, struct loop_timer *timer, uint64_t delay_ms,
+		   void (*fn)(struct loop_timer *));
 void loop_timer_remove(struct loop_timer *timer);
 
 /* Blocks @signal for the process and delivers it here. SIGCHLD is the loop's own. */
@@ -96,7 +97,8 @@ int loop_signal_add(struct loop *loop, struct loop_signal *source, int signal,
 		    void (*fn)(struct loop_signal *, const struct signalfd_siginfo *));
 void loop_signal_remove(struct loop_signal *source);
 
-int loop_child_add(struct loop *loop, struct loop_child *child, pid_t pid, void (*fn)(struct loop_child *, int));
+int loop_child_add(struct loop *loop, struct loop_child *child, pid_t pid,
+		   void (*fn)(struct loop_child *, int));
 void loop_child_remove(struct loop_child *child);
 
 void loop_defer_add(struct loop *loop, struct loop_defer *defer, void (*fn)(struct loop_defer *));
@@ -110,6 +112,8 @@ uint64_t loop_orphans(const struct loop *loop);
  * shell. Async-signal-safe. The child must not use the loop.
  */
 void loop_child_reset(void);
+/* Who changes a disposition while there is a loop says so, for loop_child_reset(). */
+void loop_signal_changed(int signal);
 
 /* Exit code as hosts expect it: the code, or 128 + the signal's number (real-time ones included). */
 int loop_exit_code(int status);

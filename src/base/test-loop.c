@@ -528,6 +528,11 @@ static void test_exit_code(void **state)
 	assert_int_equal(loop_exit_code(W_EXITCODE(0, 34)), 162);
 }
 
+static void on_nothing(int number)
+{
+	(void)number;
+}
+
 static void test_child_reset(void **state)
 {
 	struct loop *loop = *state;
@@ -535,6 +540,8 @@ static void test_child_reset(void **state)
 	int status;
 
 	loop_signal_add(loop, &a.source, SIGUSR1, on_signal);
+	assert_true(signal(SIGHUP, on_nothing) != SIG_ERR);
+	loop_signal_changed(SIGHUP);
 	pid_t pid = fork();
 	if (pid == 0) {
 		sigset_t mask;
@@ -552,8 +559,37 @@ static void test_child_reset(void **state)
 		_exit(3);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
+	signal(SIGHUP, SIG_DFL);
 	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGUSR1);
 	loop_signal_remove(&a.source);
+}
+
+/* Ignored and caught before the loop was made, as after nohup(1): by another program, whose first loop it is. */
+static void test_child_reset_of_what_was_inherited(void **state)
+{
+	int status;
+	pid_t pid = fork();
+
+	(void)state;
+	if (pid == 0) {
+		signal(SIGQUIT, SIG_IGN);
+		signal(SIGRTMIN, SIG_IGN);
+		execl("/proc/self/exe", "test-loop", "inherited", (char *)NULL);
+		_exit(9);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+static int run_inherited(void)
+{
+	struct sigaction quit, realtime;
+
+	loop_new();
+	loop_child_reset();
+	if (sigaction(SIGQUIT, NULL, &quit) < 0 || sigaction(SIGRTMIN, NULL, &realtime) < 0)
+		return 1;
+	return quit.sa_handler != SIG_DFL || realtime.sa_handler != SIG_DFL;
 }
 
 /* --- deferred calls, quitting, idling --- */
@@ -649,8 +685,10 @@ static void test_the_process_is_left_as_it_was(void **state)
 
 #define loop_test(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
-int main(void)
+int main(int argc, char **argv)
 {
+	if (argc > 1 && strcmp(argv[1], "inherited") == 0)
+		return run_inherited();
 	const struct CMUnitTest tests[] = {
 		loop_test(test_fd),
 		loop_test(test_fd_removed_in_callback),
@@ -670,6 +708,7 @@ int main(void)
 		loop_test(test_children_from_before),
 		cmocka_unit_test(test_exit_code),
 		loop_test(test_child_reset),
+		cmocka_unit_test(test_child_reset_of_what_was_inherited),
 		loop_test(test_defer),
 		loop_test(test_quit),
 		loop_test(test_idle_is_idle),
