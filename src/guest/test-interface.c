@@ -379,6 +379,72 @@ static void test_link_by_its_place(void **state)
 	assert_true(netns_has("vf0", "10.7.0.1/24", NULL));
 }
 
+/* Some drivers take no address while the link is up; those of this kernel all do. */
+static bool busy_while_up;
+int __real_link_set_address(int fd, int index, const uint8_t *address, size_t length, struct error *e);
+int __wrap_link_set_address(int fd, int index, const uint8_t *address, size_t length, struct error *e);
+
+int __wrap_link_set_address(int fd, int index, const uint8_t *address, size_t length, struct error *e)
+{
+	_cleanup_links_ struct links links = {0};
+
+	assert_int_equal(links_read(fd, &links, e), 0);
+	if (busy_while_up && (links_by_index(&links, index)->flags & IFF_UP))
+		return error_errno(e, EBUSY, "set the link's address");
+	return __real_link_set_address(fd, index, address, length, e);
+}
+
+static bool has_route(const struct route *route)
+{
+	_cleanup_routes_ struct routes routes = {0};
+	struct error e = ERROR_INIT;
+	bool found = false;
+
+	assert_int_equal(routes_read(netns_fd, &routes, &e), 0);
+	for (size_t i = 0; i < routes.count; i++)
+		found = found || (routes.items[i].link == route->link &&
+				  ip_equal(&routes.items[i].destination, &route->destination) &&
+				  ip_equal(&routes.items[i].gateway, &route->gateway));
+	return found;
+}
+
+/* What a link loses by going down for its new MAC address is put back. */
+static void test_link_that_has_to_go_down(void **state)
+{
+	char directory[] = "/tmp/kata-test-net-XXXXXX", entry[64];
+	struct wanted wanted = {.name = "eth0",
+				.mac = "02:00:00:00:00:0a",
+				.path = "02",
+				.addresses = {"10.7.0.1/24", "fd00:7::1/64"}};
+	struct route route = {.family = AF_INET6, .prefix = 64}, route4 = {.family = AF_INET, .prefix = 24};
+	struct error e = ERROR_INIT;
+
+	(void)state;
+	assert_updated(&wanted);
+	route.link = route4.link = netns_link("eth0").index;
+	assert_int_equal(ip_parse("fd00:9::", &route.destination), 0);
+	assert_int_equal(ip_parse("fd00:7::2", &route.gateway), 0);
+	assert_int_equal(route_set(netns_fd, &route, &e), 0);
+	assert_int_equal(ip_parse("10.9.0.0", &route4.destination), 0);
+	assert_int_equal(ip_parse("10.7.0.2", &route4.gateway), 0);
+	assert_int_equal(route_set(netns_fd, &route4, &e), 0);
+	assert_non_null(mkdtemp(directory));
+	(void)snprintf(entry, sizeof(entry), "%s/eth0", directory);
+	assert_int_equal(mkdir(entry, 0700), 0);
+	wanted.mac = "02:00:00:00:00:0e";
+	busy_while_up = true;
+	int r = update_at(&wanted, directory, false, &e);
+	busy_while_up = false;
+	rmdir(entry);
+	rmdir(directory);
+	assert_int_equal(r, INTERFACE_DONE);
+	assert_int_equal(netns_link("eth0").address[5], 0xe);
+	assert_true(netns_link("eth0").flags & IFF_UP);
+	assert_true(netns_has("eth0", "fd00:7::1/64", NULL));
+	assert_true(has_route(&route));
+	assert_true(has_route(&route4));
+}
+
 static void test_without_ipv6(void **state)
 {
 	static const struct wanted wanted = {
@@ -439,6 +505,7 @@ int main(void)
 		on_links(test_missing_link),
 		on_links(test_template_link_is_taken_when_alone),
 		on_links(test_link_by_its_place),
+		on_links(test_link_that_has_to_go_down),
 		on_links(test_without_ipv6),
 		on_links(test_list),
 	};
