@@ -51,6 +51,14 @@ static void patience_over(struct loop_timer *timer)
 	entry_settle(list_entry(timer, struct entry, patience));
 }
 
+/* v1's freezer keeps even the killed: also what froze itself, with a process of ours on its way in. */
+static void thaw(struct cgroup *cgroup)
+{
+	struct error ignored = ERROR_INIT;
+	if (cgroup && cgroup_driver_of(cgroup) == CGROUP_CGROUPFS && cgroup_frozen(cgroup))
+		(void)cgroup_thaw(cgroup, &ignored);
+}
+
 static int delete_container(void *object, struct error *e)
 {
 	struct entry *entry = object;
@@ -61,6 +69,7 @@ static int delete_container(void *object, struct error *e)
 		return error_errno(e, -r, "timer");
 	if (init && init->process && !init->exited)
 		(void)process_signal(init->process, SIGKILL, &ignored);
+	thaw(container_cgroup(entry->container));
 	entry->deleting = true;
 	entry_settle(entry);
 	return STEP_WAIT;

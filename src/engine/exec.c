@@ -148,6 +148,9 @@ static int check(struct container *container, const struct exec_params *params, 
 		return error_set(e, STATUS_FAILED_PRECONDITION, EINVAL,
 				 "cannot exec in container \"%s\": it is %s", container->id,
 				 container_status_name(container->status));
+	if (container->operation && str_equal(container->operation->verb, "pause"))
+		return error_set(e, STATUS_FAILED_PRECONDITION, EAGAIN,
+				 "cannot exec in container \"%s\": it is being paused", container->id);
 	if (str_is_empty(params->exec_id) || container_process(container, params->exec_id))
 		return error_set(e, STATUS_ALREADY_EXISTS, EEXIST, "exec_id '%s' already exists",
 				 str_or_empty(params->exec_id));

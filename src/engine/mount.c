@@ -257,7 +257,8 @@ static int apply_filesystem(struct rootfs *rootfs, const struct mount_request *r
 					 : open_target(rootfs, request->mount->destination, true, e);
 	if (target < 0)
 		return target;
-	if (!strict && str_equal(destination, "/proc"))
+	/* Also where a link of the image leads there. */
+	if (!strict && (str_equal(destination, "/proc") || is_procfs(target)))
 		return error_set(e, STATUS_INVALID_ARGUMENT, EINVAL, "/proc can only be of type proc");
 	if (str_equal(request->type, "cgroup") || str_equal(request->type, "cgroup2"))
 		return mount_cgroup(rootfs, request, target, e);

@@ -299,7 +299,12 @@ static void explain(const char *path, int errnum, char *out, size_t size)
 	head[length] = '\0';
 	if (strncmp(head, "#!", 2) == 0) {
 		char *line = head + 2 + strspn(head + 2, " \t");
-		line[strcspn(line, "\r\n \t")] = '\0';
+		/* It is the image's word, and goes to logs and terminals: up to the first byte that is not plain. */
+		for (char *at = line;; at++)
+			if (*at <= ' ' || *at > '~') {
+				*at = '\0';
+				break;
+			}
 		if (errnum == ENOENT)
 			(void)snprintf(out, size, " (its interpreter \"%s\" is missing)", line);
 		return;

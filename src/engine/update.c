@@ -96,9 +96,18 @@ void container_pause(struct container *container, container_done done, void *dat
 {
 	struct operation *operation = operation_begin(
 		container, "pause", 1u << CONTAINER_CREATED | 1u << CONTAINER_RUNNING, true, done, data);
+	struct error e = ERROR_INIT;
 
-	if (operation)
+	if (!operation)
+		return;
+	if (list_empty(&container->launches)) {
 		run_job(operation, freeze_job, container->cgroup, on_frozen);
+		return;
+	}
+	/* Frozen on its way in it could neither arrive nor be given up. */
+	int r = error_set(&e, STATUS_FAILED_PRECONDITION, EAGAIN,
+			  "cannot pause container \"%s\": a process is being started in it", container->id);
+	operation_end(operation, r, &e);
 }
 
 void container_resume(struct container *container, container_done done, void *data)
