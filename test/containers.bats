@@ -252,7 +252,7 @@ wait_code_or_fail() { rpc WaitProcess "{\"container_id\":\"$1\"}"; }
 }
 
 @test "container: a removal that failed goes on with the other steps, reports, and can be repeated" {
-	for step in container rootfs storages directory; do
+	for step in container storages directory; do
 		agent_start "KATA_AGENT_FAIL_STEP=remove.$step"
 		running c1 /bin/sleep 1000
 		fails_with "injected failure at remove.$step" remove c1

@@ -139,7 +139,7 @@ teardown() { guest_stop; }
 }
 
 @test "sandbox: its end goes on where a container's fails" {
-	agent_start "KATA_AGENT_FAIL_STEP=remove.rootfs,destroy.dns"
+	agent_start "KATA_AGENT_FAIL_STEP=remove.storages,destroy.dns"
 	running c1 /bin/sleep 1000
 	running c2 /bin/sleep 1000
 	agent_destroy

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Each public function starts one job; the functions called job_* run in its child. */
+/* The functions called job_* run in a forked child. */
 
 #include "agent/bundle.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
-#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "agent/rundir.h"
@@ -39,9 +39,9 @@ char *bundle_rootfs(const char *id)
 	return asprintf(&path, "%s/%s/rootfs", RUNDIR_PATH, id) < 0 ? NULL : path;
 }
 
-/* --- in the child --- */
+/* --- filling --- */
 
-static int job_write_config(int directory, const Grpc__Spec *spec, struct error *e)
+static int write_config(int directory, const Grpc__Spec *spec, struct error *e)
 {
 	_cleanup_buf_ struct buf text = BUF_INIT;
 	if (json_encode(spec, JSON_COMPACT, &text) < 0)
@@ -53,58 +53,43 @@ static int job_write_config(int directory, const Grpc__Spec *spec, struct error 
 	return r < 0 ? error_errno(e, -r, "write config.json") : 0;
 }
 
-/* 1: mounted; 0: a storage was there before. */
-static int job_mount(int directory, const struct bundle *bundle, struct error *e)
+static int fill(int directory, const struct bundle *bundle, struct error *e)
 {
-	_cleanup_free_ char *target = bundle_rootfs(bundle->id);
-	if (!target)
-		return error_errno(e, ENOMEM, "root filesystem");
-	if (mkdirat(directory, "rootfs", 0755) < 0) {
-		if (errno == EEXIST)
-			return 0;
-		return error_errno(e, errno, "mkdir %s", target);
-	}
-	if (mount(bundle->source, target, NULL, MS_BIND | MS_REC, NULL) == 0)
-		return 1;
-	int r = error_errno(e, errno, "mount root filesystem %s", bundle->source);
-	(void)unlinkat(directory, "rootfs", AT_REMOVEDIR);
+	bool linked = symlinkat(bundle->source, directory, "rootfs") == 0;
+	if (!linked && errno != EEXIST)
+		return error_errno(e, errno, "link root filesystem %s", bundle->source);
+	int r = write_config(directory, bundle->spec, e);
+	if (r == 0)
+		return 0;
+	if (linked)
+		(void)unlinkat(directory, "rootfs", 0);
+	(void)unlinkat(directory, "config.json", 0);
 	return r;
+}
+
+/* -EXDEV when something is mounted on it. */
+static int open_unmounted(int rundir, const char *id)
+{
+	const struct open_how how = {
+		.flags = O_PATH | O_DIRECTORY | O_CLOEXEC,
+		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV,
+	};
+	long fd = syscall(SYS_openat2, rundir, id, &how, sizeof(how));
+	return fd < 0 ? -errno : (int)fd;
 }
 
 static int job_fill(struct buf *result, void *argument, struct error *e)
 {
 	const struct bundle *bundle = argument;
+	(void)result;
 	_cleanup_free_ char *path = bundle_path(bundle->id);
 	_cleanup_fd_ int directory = path ? open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW) : -1;
 	if (directory < 0)
 		return error_errno(e, path ? errno : ENOMEM, "open bundle %s", bundle->id);
-	int mounted = job_mount(directory, bundle, e);
-	if (mounted < 0)
-		return mounted;
-	int r = job_write_config(directory, bundle->spec, e);
-	if (r < 0) {
-		_cleanup_free_ char *target = mounted ? bundle_rootfs(bundle->id) : NULL;
-		if (target)
-			(void)umount2(target, MNT_DETACH | UMOUNT_NOFOLLOW);
-		if (mounted)
-			(void)unlinkat(directory, "rootfs", AT_REMOVEDIR);
-		(void)unlinkat(directory, "config.json", 0);
-		return r;
-	}
-	return buf_append_char(result, (char)mounted);
+	return fill(directory, bundle, e);
 }
 
-static int job_unmount(struct buf *result, void *argument, struct error *e)
-{
-	const struct bundle *bundle = argument;
-	(void)result;
-	_cleanup_free_ char *target = bundle_rootfs(bundle->id);
-	if (!target)
-		return error_errno(e, ENOMEM, "unmount root filesystem");
-	if (umount2(target, MNT_DETACH | UMOUNT_NOFOLLOW) == 0 || errno == EINVAL || errno == ENOENT)
-		return 0;
-	return error_errno(e, errno, "unmount %s", target);
-}
+/* --- removing --- */
 
 static int job_tidy(struct buf *result, void *argument, struct error *e)
 {
@@ -130,17 +115,15 @@ static struct job *start(struct loop *loop, const char *name, job_fn fn, struct 
 	return job_start(loop, &options, fn, bundle, done, data, e);
 }
 
-struct job *bundle_fill(struct loop *loop, const char *id, const char *source, const Grpc__Spec *spec,
-			job_done_fn done, void *data, struct error *e)
+int bundle_fill(struct loop *loop, int rundir, const char *id, const char *source, const Grpc__Spec *spec,
+		job_done_fn done, void *data, struct job **job, struct error *e)
 {
 	struct bundle bundle = {.id = id, .source = source, .spec = spec};
-	return start(loop, "bundle", job_fill, &bundle, done, data, e);
-}
-
-struct job *bundle_unmount(struct loop *loop, const char *id, job_done_fn done, void *data, struct error *e)
-{
-	struct bundle bundle = {.id = id};
-	return start(loop, "unmount root filesystem", job_unmount, &bundle, done, data, e);
+	_cleanup_fd_ int directory = open_unmounted(rundir, id);
+	if (directory >= 0)
+		return fill(directory, &bundle, e);
+	*job = start(loop, "bundle", job_fill, &bundle, done, data, e);
+	return *job ? 1 : error_result(e);
 }
 
 struct job *bundle_tidy(struct loop *loop, const char *id, job_done_fn done, void *data, struct error *e)

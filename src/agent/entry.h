@@ -47,7 +47,6 @@ struct entry {
 	struct list tasks; /* of struct task, init first */
 	struct storage_refs *storages;
 	struct cgroup_oom *oom;
-	bool bundle_mounted;	   /* rootfs is our bind mount */
 	unsigned operations;	   /* of the engine, under way */
 	bool doomed;		   /* to be freed when there are none any more */
 	struct list creators;	   /* parked CreateContainer for this id */

@@ -161,13 +161,12 @@ static int append_hooks(void *object, struct error *e)
 static void bundle_filled(struct job *job, int r, struct buf *result, struct error *e, void *data)
 {
 	struct entry *entry = data;
-	(void)job;
+	(void)job, (void)result;
 	entry->job = NULL;
-	if (r >= 0)
-		entry->bundle_mounted = result->length == 1 && buf_begin(result)[0] == 1;
 	sequence_continue(entry->sequence, r, e);
 }
 
+/* Taken back with the directory. */
 static int fill_bundle(void *object, struct error *e)
 {
 	struct entry *entry = object;
@@ -177,29 +176,9 @@ static int fill_bundle(void *object, struct error *e)
 	root->path = rootfs ? arena_strdup(entry->arena, rootfs) : NULL;
 	if (!root->path)
 		return error_errno(e, ENOMEM, "bundle");
-	entry->job = bundle_fill(entry->sandbox->loop, entry->id, entry->source, entry->request->oci,
-				 bundle_filled, entry, e);
-	return entry->job ? STEP_WAIT : error_result(e);
-}
-
-static void bundle_unmounted(struct job *job, int r, struct buf *result, struct error *e, void *data)
-{
-	struct entry *entry = data;
-	(void)job, (void)result;
-	entry->job = NULL;
-	if (r < 0)
-		log_error("container", "root filesystem stays", "container-id", entry->id, "error", e->text);
-	sequence_continue(entry->sequence, 0, NULL);
-}
-
-static int undo_bundle(void *object)
-{
-	struct entry *entry = object;
-	struct error e = ERROR_INIT;
-	if (!entry->bundle_mounted)
-		return STEP_DONE;
-	entry->job = bundle_unmount(entry->sandbox->loop, entry->id, bundle_unmounted, entry, &e);
-	return entry->job ? STEP_WAIT : STEP_DONE;
+	int r = bundle_fill(entry->sandbox->loop, entry->sandbox->rundir.fd, entry->id, entry->source,
+			    entry->request->oci, bundle_filled, entry, &entry->job, e);
+	return r == 1 ? STEP_WAIT : r < 0 ? r : STEP_DONE;
 }
 
 /* --- the container itself --- */
@@ -331,7 +310,7 @@ static const struct step create_steps[] = {
 	{"storages", add_storages, undo_storages, abort_storages},
 	{"namespaces", rewrite_namespaces, undo_namespaces, NULL},
 	{"hooks", append_hooks, NULL, NULL},
-	{"bundle", fill_bundle, undo_bundle, NULL},
+	{"bundle", fill_bundle, NULL, NULL},
 	{"container", create_container, undo_container, abort_container},
 	{"record", make_known, undo_make_known, NULL},
 };

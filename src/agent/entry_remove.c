@@ -83,15 +83,6 @@ static void job_over(struct job *job, int r, struct buf *result, struct error *e
 	sequence_continue(entry->sequence, r, e);
 }
 
-static int unmount_rootfs(void *object, struct error *e)
-{
-	struct entry *entry = object;
-	if (!entry->bundle_mounted)
-		return STEP_DONE;
-	entry->job = bundle_unmount(entry->sandbox->loop, entry->id, job_over, entry, e);
-	return entry->job ? STEP_WAIT : error_result(e);
-}
-
 static void storages_released(int r, const struct error *e, void *data)
 {
 	struct entry *entry = data;
@@ -122,7 +113,6 @@ static int remove_directory(void *object, struct error *e)
 
 static const struct step remove_steps[] = {
 	{"container", delete_container, NULL, NULL},
-	{"rootfs", unmount_rootfs, NULL, NULL},
 	{"storages", release_storages, NULL, NULL},
 	{"directory", remove_directory, NULL, NULL},
 };
