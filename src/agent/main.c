@@ -32,6 +32,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/loop.h"
+#include "base/self.h"
 #include "guest/cpu_memory.h"
 #include "guest/mount_table.h"
 #include "guest/power.h"
@@ -147,6 +148,16 @@ static void raise_limits(void)
 		return;
 	limit.rlim_cur = limit.rlim_max < FILES ? limit.rlim_max : FILES;
 	(void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+/* From containers that would overwrite it. Needs /proc. */
+static void protect(char **argv)
+{
+	struct error e = ERROR_INIT;
+	if (self_protect(argv, environ, &e) < 0)
+		log_warning("root", "the program's file is not protected from containers", "error", e.text);
+	/* Executed by descriptor it has that one's number for a name. */
+	(void)prctl(PR_SET_NAME, "kata-agent");
 }
 
 static void prepare_process(const struct program *program)

@@ -13,12 +13,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/buf.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/self.h"
 #include "base/str.h"
 #include "engine/oci_state.h"
 #include "oci/oci.h"
@@ -284,6 +286,19 @@ static int parse(struct oci *oci, int argc, char **argv, const char **root, int 
 	return 0;
 }
 
+/* A process that becomes a container's first runs this program until then: see base/self.h. */
+static void protect(const char *name, char **argv)
+{
+	static const char *const makers[] = {"create", "run", "exec"};
+	struct error e = ERROR_INIT;
+
+	for (size_t i = 0; i < array_length(makers); i++)
+		if (strcmp(makers[i], name) == 0 && self_protect(argv, environ, &e) < 0)
+			log_warning("root", "the program's file is not protected from containers", "error",
+				    e.text);
+	(void)prctl(PR_SET_NAME, "kata-oci");
+}
+
 int main(int argc, char **argv)
 {
 	struct oci oci = {.rootless = geteuid() != 0};
@@ -297,6 +312,7 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	const char *name = argv[optind];
+	protect(name, argv);
 	if (strcmp(name, "help") == 0) {
 		print_help(stdout);
 		return 0;
