@@ -40,7 +40,8 @@ struct loop {
 	int epoll;
 	int signal_fd;
 	bool quit;
-	bool reap; /* there may be children to collect */
+	bool reap;  /* there may be children to collect */
+	bool leave; /* ends are told, zombies stay */
 	int quit_value;
 	struct loop_fd signal_source;
 
@@ -365,8 +366,49 @@ void loop_child_remove(struct loop_child *child)
 	child->loop = NULL;
 }
 
+/* The first registered child that has ended; NULL. */
+static struct loop_child *find_ended(struct loop *loop, int *status)
+{
+	for (int i = 0; i < CHILD_BUCKETS; i++) {
+		struct loop_child *child;
+		list_for_each_entry (child, &loop->children[i], link) {
+			siginfo_t info = {0};
+			if (waitid(P_PID, (id_t)child->pid, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) <
+				    0 ||
+			    info.si_pid == 0)
+				continue;
+			*status = info.si_code == CLD_EXITED   ? info.si_status << 8
+				  : info.si_code == CLD_DUMPED ? info.si_status | 0x80
+							       : info.si_status;
+			return child;
+		}
+	}
+	return NULL;
+}
+
+static void tell_ended(struct loop *loop)
+{
+	struct loop_child *child;
+	int status;
+
+	loop->reap = false;
+	while ((child = find_ended(loop, &status))) {
+		loop_child_remove(child);
+		child->fn(child, status);
+	}
+}
+
+void loop_leave_children(struct loop *loop)
+{
+	loop->leave = true;
+}
+
 static void reap_children(struct loop *loop)
 {
+	if (loop->leave) {
+		tell_ended(loop);
+		return;
+	}
 	for (int i = 0; i < REAP_MAX; i++) {
 		int status;
 		pid_t pid = waitpid(-1, &status, WNOHANG | __WALL);

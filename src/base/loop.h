@@ -104,6 +104,12 @@ void loop_child_remove(struct loop_child *child);
 void loop_defer_add(struct loop *loop, struct loop_defer *defer, void (*fn)(struct loop_defer *));
 void loop_defer_remove(struct loop_defer *defer);
 
+/*
+ * For a program that hands its children on and ends: from now on ends are told, but nothing is collected, so that whoever
+ * adopts the children finds their statuses. Orphans are not noticed then.
+ */
+void loop_leave_children(struct loop *loop);
+
 /* Orphans that were reaped so far (children that nobody had registered). */
 uint64_t loop_orphans(const struct loop *loop);
 

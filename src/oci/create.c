@@ -162,6 +162,8 @@ static int prepare(struct session *s, struct create *c, const char *id, bool det
 		return error_result(e);
 	if (c->spec->process)
 		r = take_listen_fds(c, e);
+	if (r == 0 && c->spec->process && !detached && foreground_size(c->spec->process, c->arena) < 0)
+		r = error_errno(e, ENOMEM, "load the configuration");
 	if (r == 0)
 		r = check_terminal(c, detached, e);
 	if (r == 0)
@@ -283,6 +285,7 @@ int command_create(struct oci *oci, int argc, char **argv)
 	if (!id)
 		return 1;
 	s.oci = oci;
+	s.leaves = true;
 	int r = prepare(&s, &c, id, true, &e);
 	if (r == 0)
 		r = create(&s, &c, id, true, &e);
@@ -393,6 +396,7 @@ int command_run(struct oci *oci, int argc, char **argv)
 	if (!id)
 		return 1;
 	s.oci = oci;
+	s.leaves = c.detach;
 	int r = prepare(&s, &c, id, c.detach, &e);
 	if (r < 0 && s.dir.fd >= 0) {
 		struct error ignored = ERROR_INIT;

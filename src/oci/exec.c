@@ -294,7 +294,8 @@ static int execute(struct session *s, const struct exec *x, const Grpc__Process 
 		return r;
 	(void)flock(s->dir.fd, LOCK_UN);
 	if (x->pid_file) {
-		r = pid_file_write(x->pid_file, process->pid, e);
+		/* It may have ended by now, and then has no pid any more; whoever adopted it knows it by this one. */
+		r = pid_file_write(x->pid_file, process->child.pid, e);
 		if (r < 0) {
 			(void)process_signal(process, 9, NULL);
 			return r;
@@ -322,6 +323,7 @@ int command_exec(struct oci *oci, int argc, char **argv)
 	const char *id = argv[optind++];
 	struct arena *arena = arena_new(0);
 	Grpc__Process *p = NULL;
+	s.leaves = x.detach;
 	/* The exec itself may last; what must not happen meanwhile is only a change while it starts. */
 	int r = session_open(&s, oci, id, STATE_SHARED, false, &e);
 	if (r == 0)
@@ -331,6 +333,8 @@ int command_exec(struct oci *oci, int argc, char **argv)
 				   : describe(&x, container_spec(s.container), argc - optind, argv + optind,
 					      arena, &e);
 		r = p ? check_terminal(&x, p, &e) : error_result(&e);
+		if (r == 0 && !x.detach && foreground_size(p, arena) < 0)
+			r = error_errno(&e, ENOMEM, "describe the process");
 	}
 	if (r == 0)
 		r = execute(&s, &x, p, &status, &e);

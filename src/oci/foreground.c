@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "proto/proto.h"
 
 static const int forwarded[] = {SIGHUP,	 SIGINT,  SIGQUIT, SIGUSR1, SIGUSR2,
 				SIGTERM, SIGALRM, SIGCONT, SIGWINCH};
@@ -46,6 +47,21 @@ static void resize(struct foreground *f)
 
 	if (f->master >= 0 && ioctl(0, TIOCGWINSZ, &size) == 0 && size.ws_row)
 		(void)ioctl(f->master, TIOCSWINSZ, &size);
+}
+
+int foreground_size(Grpc__Process *process, struct arena *arena)
+{
+	struct winsize size;
+
+	if (!process->terminal || process->consolesize || ioctl(0, TIOCGWINSZ, &size) < 0 || !size.ws_row)
+		return 0;
+	process->consolesize = proto_new(&grpc__box__descriptor, arena);
+	if (!process->consolesize)
+		return -ENOMEM;
+	process->consolesize->has_height = process->consolesize->has_width = true;
+	process->consolesize->height = size.ws_row;
+	process->consolesize->width = size.ws_col;
+	return 0;
 }
 
 static void make_raw(struct foreground *f)

@@ -16,6 +16,8 @@ int session_start(struct session *s, struct oci *oci, struct error *e)
 	s->loop = loop_new();
 	if (!s->loop)
 		return error_errno(e, errno, "start the event loop");
+	if (s->leaves)
+		loop_leave_children(s->loop);
 	const struct engine_options options = {
 		.loop = s->loop,
 		.pin = oci->systemd_cgroup ? CGROUP_PIN_SYSTEMD : CGROUP_PIN_CGROUPFS,

@@ -24,6 +24,7 @@ struct session {
 	struct state_dir dir;
 	struct container_record record;
 	bool loaded; /* record is filled */
+	bool leaves; /* set before it is started: our children's statuses are for whoever adopts them */
 	/* The operation under way. */
 	bool told;
 	int r;

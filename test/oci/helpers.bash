@@ -25,11 +25,13 @@ stage_open() {
 	chmod 755 "$tmp"
 	mkdir "$bundle"
 	"$tools/mkrootfs" "$bundle/rootfs"
-	unshare --mount --pid --fork --mount-proc --propagation private --kill-child sleep infinity 3>&- 2>/dev/null &
+	# Its first process must reap: a PID namespace inside does not end before all its processes were waited for.
+	unshare --mount --pid --fork --mount-proc --propagation private --kill-child \
+		bash -c 'while :; do sleep 3600; done' stage 3>&- 2>/dev/null &
 	stage_parent=$!
 	stage=
 	for _ in $(seq 100); do
-		stage=$(pgrep -P "$stage_parent" -x sleep) && break
+		stage=$(pgrep -P "$stage_parent" -x bash) && break
 		sleep 0.05
 	done
 	[ -n "$stage" ]
@@ -44,8 +46,7 @@ stage_close() {
 	[ -z "$left" ] || { echo "states left: $left"; result=1; }
 	left=$(find /sys/fs/cgroup -type d -path "*/$cgroup/*" 2>/dev/null)
 	[ -z "$left" ] || { echo "cgroups left: $left"; result=1; }
-	# The stage's first process reaps nobody.
-	left=$(on_stage ps -e -o pid=,stat=,args= | grep -v -e 'sleep infinity' -e 'ps -e' -e ' Z' || true)
+	left=$(on_stage ps -e -o pid=,args= | grep -v -e 'sleep 3600' -e 'ps -e' || true)
 	[ -z "$left" ] || { echo "processes left: $left"; result=1; }
 	kill -KILL "$stage" 2>/dev/null
 	wait "$stage_parent" 2>/dev/null

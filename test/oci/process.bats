@@ -36,6 +36,21 @@ teardown() { stage_close; }
 	[ "$(oci ps -f json c | jq length)" = 2 ]
 }
 
+@test "exec --detach of what ends at once: the pid is told, and the status is left to the adopter" {
+	command -v python3 >/dev/null || skip "no python3"
+	sleeper c
+	cat >"$tmp/adopt.py" <<'P'
+import ctypes, os, subprocess, sys
+ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER
+for i in range(20):
+    subprocess.run(sys.argv[2:], check=True)
+    pid = int(open(sys.argv[1]).read())
+    assert pid > 1, pid
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 9
+P
+	must 0 on_stage python3 "$tmp/adopt.py" "$tmp/pid" "$oci_program" --root "$state" exec --detach --pid-file "$tmp/pid" c sh -c 'exit 9'
+}
+
 @test "exec into what does not run" {
 	must 255 oci exec nobody true
 	[[ $output == *"does not exist"* ]]

@@ -19,8 +19,8 @@ user_oci() { as_user "$tmp/bin/kata-oci" "$@"; }
 rootless_config() {
 	rm -f "$bundle/config.json"
 	user_oci spec --rootless --bundle "$bundle"
-	jq --args '.process.terminal = false | .process.args = $ARGS.positional | .root.readonly = false' "$bundle/config.json" -- "$@" \
-		>"$tmp/config"
+	jq '.process.terminal = false | .process.args = $ARGS.positional | .root.readonly = false' --args -- "$@" \
+		<"$bundle/config.json" >"$tmp/config"
 	cat "$tmp/config" >"$bundle/config.json"
 }
 
