@@ -567,6 +567,12 @@ static int enter(int fd, const char *name, bool marked, bool *made)
 	return next;
 }
 
+static int make_leaf(int parent, const char *name, bool *made)
+{
+	*made = mkdirat(parent, name, 0755) == 0;
+	return *made || errno == EEXIST ? 0 : -errno;
+}
+
 static int make_levels(struct cgroup *cg, int index, uint32_t enable, bool *made)
 {
 	const struct hierarchy *h = &cg->host->hierarchies[index];
@@ -587,6 +593,8 @@ static int make_levels(struct cgroup *cg, int index, uint32_t enable, bool *made
 			return -ENOMEM;
 		if (h->v2)
 			enable_at(cg, fd, enable & h->controllers);
+		if (last && !cpuset)
+			return make_leaf(fd, name, made);
 		next = enter(fd, name, !last || cpuset, made);
 		if (next < 0)
 			return next;
@@ -604,10 +612,7 @@ static int make_last(const struct cgroup *cg, int index, bool *made)
 	const char *name;
 	int parent = open_parent(cg, index, cg->path, O_PATH, &name, &owned);
 
-	if (parent < 0)
-		return parent;
-	*made = mkdirat(parent, name, 0755) == 0;
-	return *made || errno == EEXIST ? 0 : -errno;
+	return parent < 0 ? parent : make_leaf(parent, name, made);
 }
 
 static int make_once(struct cgroup *cg, int index, uint32_t enable, bool *made)

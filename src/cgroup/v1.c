@@ -353,12 +353,22 @@ static bool is_asked(enum controller c, const struct cgroup_resources *r)
 	case CONTROLLER_NET_PRIO:
 		return r->n_net_priorities > 0;
 	case CONTROLLER_CPU:
+		if (r->cpu.realtime_runtime.set || r->cpu.realtime_period.set)
+			return true;
+		break;
 	case CONTROLLER_MEMORY:
+		if (r->memory.kernel.set || r->memory.kernel_tcp.set || r->memory.swappiness.set ||
+		    r->memory.disable_oom_killer || r->memory.use_hierarchy.set)
+			return true;
+		break;
 	case CONTROLLER_IO:
-		return true;
+		if (r->io.leaf_weight.set || r->io.n_leaf_weight_device)
+			return true;
+		break;
 	default:
-		return resources_controllers(r) & 1u << c;
+		break;
 	}
+	return resources_controllers(r) & 1u << c;
 }
 
 int v1_set(struct cgroup *cg, const struct cgroup_resources *r, struct error *e)

@@ -102,6 +102,14 @@ uint64_t capabilities_known(void)
 
 	if (known)
 		return known;
+	/* As many as we have names for, mostly. */
+	if (prctl(PR_CAPBSET_READ, array_length(names) - 1, 0, 0, 0) >= 0) {
+		present = (int)array_length(names) - 1;
+		if (prctl(PR_CAPBSET_READ, present + 1, 0, 0, 0) < 0)
+			absent = present + 1;
+	} else {
+		absent = (int)array_length(names) - 1;
+	}
 	/* Numbers are without gaps, and the kernel answers EINVAL from the first that it does not have. */
 	while (absent - present > 1) {
 		int middle = (present + absent) / 2;

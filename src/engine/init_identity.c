@@ -96,6 +96,12 @@ static int enter_cwd(struct child *child, struct error *e)
 	const char *cwd = str_is_empty(child->process->cwd) ? "/" : child->process->cwd;
 	char where[4096 + 1];
 
+	if (str_equal(cwd, "/")) {
+		if (chdir("/") < 0)
+			return error_errno(e, errno, "process.cwd \"/\"");
+		child->cwd_entered = true;
+		return 0;
+	}
 	_cleanup_fd_ int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	int fd = root < 0 ? -errno : path_open(root, cwd, O_PATH | O_DIRECTORY, 0, PATH_IN_ROOT);
 	int r = fd < 0 ? fd : fchdir(fd) < 0 ? -errno : 0;

@@ -87,6 +87,24 @@ static int link_controllers(int top, char *controllers, const char *name)
 	return 0;
 }
 
+/* @top is a tmpfs of our own, which nobody else has seen: a name in it is what we have just made. */
+static int bind_hierarchy(const char *directory, const struct mount_options *options, int top,
+			  const char *name, struct error *e)
+{
+	_cleanup_fd_ int fd = mount_clone(AT_FDCWD, directory, true);
+
+	if (fd < 0)
+		return fd == -ENOENT ? -ENOENT : error_errno(e, -fd, "open \"%s\"", directory);
+	int r = mount_set(fd, options->top.set | options->below.set, MOUNT_ATTR__ATIME, false);
+	if (r < 0)
+		return error_errno(e, -r, "set attributes");
+	if (mkdirat(top, name, 0755) < 0 && errno != EEXIST)
+		return error_errno(e, errno, "make \"%s\"", name);
+	if (move_mount(fd, "", top, name, MOVE_MOUNT_F_EMPTY_PATH) < 0)
+		return error_errno(e, errno, "attach \"%s\"", name);
+	return 0;
+}
+
 /* One line of /proc/self/cgroup: "4:cpu,cpuacct:/path". */
 static int mount_hierarchy(const struct rootfs *rootfs, const struct mount_request *request, int top,
 			   char *line, struct error *e)
@@ -104,15 +122,11 @@ static int mount_hierarchy(const struct rootfs *rootfs, const struct mount_reque
 	memcpy(first, controllers, length);
 	first[length] = '\0';
 	const char *directory = cgroup_directory(rootfs->cgroup, first);
-	if (!directory || access(directory, F_OK) < 0 ||
-	    hierarchy_name(directory, cgroup_path(rootfs->cgroup), name, sizeof(name)) < 0)
+	if (!directory || hierarchy_name(directory, cgroup_path(rootfs->cgroup), name, sizeof(name)) < 0)
 		return 0;
-	if (mkdirat(top, name, 0755) < 0 && errno != EEXIST)
-		return error_errno(e, errno, "make \"%s\"", name);
-	_cleanup_fd_ int target = openat(top, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (target < 0)
-		return error_errno(e, errno, "open \"%s\"", name);
-	int r = bind_directory(directory, &request->options, target, e);
+	int r = bind_hierarchy(directory, &request->options, top, name, e);
+	if (r == -ENOENT)
+		return 0;
 	if (r == 0) {
 		r = link_controllers(top, controllers, name);
 		r = r < 0 ? error_errno(e, -r, "link controllers of \"%s\"", name) : 0;
