@@ -480,6 +480,30 @@ static void test_child_registration(void **state)
 	assert_int_equal(a.calls + b.calls, 0);
 }
 
+/* For who hands its children on: the end is told, and the status is there for the next one to collect. */
+static void test_left_children(void **state)
+{
+	struct loop *loop = *state;
+	struct watcher a = {0};
+	int status;
+
+	loop_leave_children(loop);
+	pid_t stranger = fork();
+	if (stranger == 0)
+		_exit(3);
+	pid_t pid = fork();
+	if (pid == 0)
+		_exit(7);
+	assert_int_equal(loop_child_add(loop, &a.child, pid, on_child), 0);
+	for (int i = 0; i < 100 && a.calls == 0; i++)
+		loop_run_once(loop, 100);
+	assert_int_equal(a.calls, 1);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(WEXITSTATUS(status), 7);
+	assert_int_equal(waitpid(stranger, &status, 0), stranger);
+	assert_int_equal(WEXITSTATUS(status), 3);
+}
+
 /* A grandchild whose parent ends becomes ours, as PID 1's and a subreaper's orphans do. */
 static void test_orphans(void **state)
 {
@@ -704,6 +728,7 @@ int main(int argc, char **argv)
 		loop_test(test_signal),
 		loop_test(test_a_thousand_children),
 		loop_test(test_child_registration),
+		loop_test(test_left_children),
 		loop_test(test_orphans),
 		loop_test(test_children_from_before),
 		cmocka_unit_test(test_exit_code),
