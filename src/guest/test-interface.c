@@ -348,6 +348,7 @@ static void test_template_link_is_taken_when_alone(void **state)
 	{
 		/* Two of them: nobody knows which one is meant. */
 		_cleanup_fd_ int other = netns_tap("tap1", mac_b);
+		assert_true(other >= 0);
 		assert_int_equal(update_at(&wanted, NULL, true, &e), INTERFACE_MISSING);
 	}
 	assert_int_equal(update_at(&wanted, NULL, true, &e), INTERFACE_DONE);
