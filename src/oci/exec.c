@@ -29,23 +29,13 @@ struct list_option {
 
 struct exec {
 	const char *process_file, *pid_file, *console_socket;
-	const char *cwd, *user, *apparmor, *label, *cgroup;
+	const char *cwd, *user, *apparmor, *label;
 	struct list_option env, capabilities, groups;
 	unsigned preserve_fds;
 	bool detach, tty, no_new_privileges, ignore_paused;
 };
 
-enum {
-	CONSOLE_SOCKET = 256,
-	PID_FILE,
-	CWD,
-	APPARMOR,
-	LABEL,
-	NO_NEW_PRIVILEGES,
-	PRESERVE_FDS,
-	IGNORE_PAUSED,
-	CGROUP
-};
+enum { CONSOLE_SOCKET = 256, PID_FILE, CWD, APPARMOR, LABEL, NO_NEW_PRIVILEGES, PRESERVE_FDS, IGNORE_PAUSED };
 
 static const struct option options[] = {
 	{"process", required_argument, NULL, 'p'},
@@ -62,7 +52,6 @@ static const struct option options[] = {
 	{"no-new-privs", no_argument, NULL, NO_NEW_PRIVILEGES},
 	{"cap", required_argument, NULL, 'c'},
 	{"preserve-fds", required_argument, NULL, PRESERVE_FDS},
-	{"cgroup", required_argument, NULL, CGROUP},
 	{"ignore-paused", no_argument, NULL, IGNORE_PAUSED},
 	{NULL, 0, NULL, 0},
 };
@@ -83,7 +72,6 @@ static int parse(struct oci *oci, struct exec *x, int argc, char **argv)
 		[CWD - 256] = &x->cwd,
 		[APPARMOR - 256] = &x->apparmor,
 		[LABEL - 256] = &x->label,
-		[CGROUP - 256] = &x->cgroup,
 	};
 	uint32_t number;
 	int option, r = 0;
@@ -127,7 +115,6 @@ static int parse(struct oci *oci, struct exec *x, int argc, char **argv)
 		case CWD:
 		case APPARMOR:
 		case LABEL:
-		case CGROUP:
 			*texts[option - 256] = *optarg ? optarg : NULL;
 			break;
 		default:
@@ -277,9 +264,11 @@ static int execute(struct session *s, const struct exec *x, const Grpc__Process 
 	const struct exec_params params = {
 		.exec_id = "exec",
 		.process = p,
-		.stdio = {.kind = STDIO_INHERIT, .fds = {0, 1, 2}, .console_socket = console},
+		.stdio = {.kind = STDIO_INHERIT,
+			  .fds = {0, 1, 2},
+			  .console_socket = console,
+			  .plain_newlines = console < 0},
 		.preserve_fds = x->preserve_fds,
-		.cgroup = x->cgroup,
 	};
 
 	if (x->console_socket && console < 0)
