@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/heap.h"
 #include "agent/parked.h"
 #include "agent/rpc.h"
 #include "agent/sandbox.h"
@@ -107,8 +108,14 @@ static void bury(struct entry *entry)
 
 void entries_bury(struct sandbox *sandbox)
 {
-	while (!list_empty(&sandbox->graves))
+	size_t gone = 0, left = 0;
+	struct entry *entry;
+	for (; !list_empty(&sandbox->graves); gone++)
 		bury(list_first_entry(&sandbox->graves, struct entry, link));
+	list_for_each_entry (entry, &sandbox->entries, link)
+		left++;
+	if (gone > 0)
+		heap_settle(gone, left);
 }
 
 static void destroy(struct entry *entry)

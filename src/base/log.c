@@ -32,6 +32,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/log-block.h"
 #include "base/log-line.h"
 #include "base/path.h"
 #include "base/str.h"
@@ -128,7 +129,7 @@ static size_t record_cost(const struct record *record)
 
 static struct record *record_new(enum log_level level, const char *text, size_t length)
 {
-	struct record *record = malloc(sizeof(*record) + length);
+	struct record *record = log_block_take(sizeof(*record) + length);
 
 	if (!record)
 		return NULL;
@@ -141,7 +142,7 @@ static void record_drop(struct record *record)
 {
 	list_remove(&record->link);
 	log_state.size -= record_cost(record);
-	free(record);
+	log_block_give(record);
 }
 
 /* Counts a record that is about to go for every reader that has not had it. */
@@ -200,7 +201,7 @@ static void ring_append(enum log_level level, const char *text, size_t length)
 		struct record *victim = choose_victim(level);
 
 		if (!victim) {
-			free(record);
+			log_block_give(record);
 			record = NULL;
 			break;
 		}
@@ -280,7 +281,7 @@ static void reader_release(struct log_sink *reader)
 		return;
 	record->pins--;
 	if (record->loose)
-		free(record);
+		log_block_give(record);
 }
 
 static ssize_t reader_write(const struct log_sink *reader, const char *text, size_t length)
