@@ -96,6 +96,7 @@ static void bury(struct entry *entry)
 	list_remove(&entry->link);
 	loop_defer_remove(&entry->prune);
 	loop_timer_remove(&entry->patience);
+	passfd_abandon(&entry->claim);
 	list_for_each_entry_safe (task, tmp, &entry->tasks, link)
 		task_free(task);
 	cgroup_oom_free(entry->oom);

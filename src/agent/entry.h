@@ -19,6 +19,7 @@
 #include <stdint.h>
 #include <time.h>
 
+#include "agent/passfd.h"
 #include "agent/task.h"
 #include "base/arena.h"
 #include "base/error.h"
@@ -64,6 +65,7 @@ struct entry {
 	const char *source;  /* of the root filesystem */
 	struct arena *arena; /* of the request; the container's once it exists */
 	struct storage_add *adding;
+	struct passfd_claim claim;			  /* of the init process's streams */
 	struct namespace_fd namespaces[ENTRY_NAMESPACES]; /* descriptors are the entry's */
 	size_t n_namespaces;
 };

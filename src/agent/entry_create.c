@@ -27,6 +27,58 @@
 #include "base/log.h"
 #include "base/str.h"
 
+/* --- streams that the host passes through --- */
+
+static void streams_came(struct passfd_claim *claim, const struct error *e)
+{
+	struct entry *entry = list_entry(claim, struct entry, claim);
+	sequence_continue(entry->sequence, e ? error_result(e) : 0, e);
+}
+
+static void name_streams(const Grpc__CreateContainerRequest *request, uint32_t ports[3])
+{
+	ports[0] = request->stdin_port;
+	ports[1] = request->stdout_port;
+	ports[2] = request->stderr_port;
+}
+
+/* First of all, so that the host's side sees their end whatever fails later. */
+static int claim_streams(void *object, struct error *e)
+{
+	struct entry *entry = object;
+	struct passfd *passfd = entry->sandbox->options.passfd;
+	(void)e;
+	name_streams(entry->request, entry->claim.ports);
+	if (!passfd || !(entry->claim.ports[0] | entry->claim.ports[1] | entry->claim.ports[2]))
+		return STEP_DONE;
+	entry->claim.done = streams_came;
+	passfd_claim(passfd, &entry->claim, PASSFD_WAIT_MS);
+	return STEP_WAIT;
+}
+
+static void abort_streams(void *object)
+{
+	struct entry *entry = object;
+	passfd_abandon(&entry->claim);
+	sequence_continue(entry->sequence, -ECANCELED, NULL);
+}
+
+static int undo_streams(void *object)
+{
+	struct entry *entry = object;
+	passfd_abandon(&entry->claim);
+	return STEP_DONE;
+}
+
+/* No entry was made for the request. */
+static void refuse_streams(struct sandbox *sandbox, const Grpc__CreateContainerRequest *request)
+{
+	uint32_t ports[3];
+	name_streams(request, ports);
+	if (sandbox->options.passfd)
+		passfd_refuse(sandbox->options.passfd, ports);
+}
+
 /* --- directory --- */
 
 static int make_directory(void *object, struct error *e)
@@ -289,7 +341,11 @@ static int make_known(void *object, struct error *e)
 			return r;
 		share_pid_namespace(entry);
 	}
-	if (task_open(task_find_any(entry, "")) < 0)
+	int streams[3];
+	struct task *task = task_find_any(entry, "");
+	passfd_take(&entry->claim, streams);
+	task_pass(task, streams);
+	if (task_open(task) < 0)
 		return error_errno(e, ENOMEM, "streams");
 	watch_memory(entry);
 	return STEP_DONE;
@@ -306,6 +362,7 @@ static int undo_make_known(void *object)
 /* --- the whole --- */
 
 static const struct step create_steps[] = {
+	{"streams", claim_streams, undo_streams, abort_streams},
 	{"directory", make_directory, undo_directory, NULL},
 	{"storages", add_storages, undo_storages, abort_storages},
 	{"namespaces", rewrite_namespaces, undo_namespaces, NULL},
@@ -391,15 +448,19 @@ static int check_request(const Grpc__CreateContainerRequest *request, struct err
 }
 
 /* True when the call was taken care of: the id is not free. */
-static bool is_taken(struct sandbox *sandbox, struct ttrpc_call *call, const char *id)
+static bool is_taken(struct sandbox *sandbox, struct ttrpc_call *call,
+		     const Grpc__CreateContainerRequest *request)
 {
+	const char *id = request->container_id;
 	struct entry *entry = entry_find(sandbox, id);
 	if (!entry)
 		return false;
-	if (entry_ending(entry))
+	if (entry_ending(entry)) {
 		parked_add(&entry->creators, call);
-	else
+	} else {
+		refuse_streams(sandbox, request);
 		ttrpc_call_fail_text(call, STATUS_ALREADY_EXISTS, "container %s already exists", id);
+	}
 	return true;
 }
 
@@ -407,15 +468,14 @@ void entry_create(struct sandbox *sandbox, struct ttrpc_call *call,
 		  const Grpc__CreateContainerRequest *request)
 {
 	struct error e = ERROR_INIT;
-	if (check_request(request, &e) < 0) {
+	if (sandbox->state == SANDBOX_DESTROYING || sandbox->state == SANDBOX_GONE)
+		error_set(&e, STATUS_FAILED_PRECONDITION, 0, "the sandbox is being destroyed");
+	if (e.code != STATUS_OK || check_request(request, &e) < 0) {
+		refuse_streams(sandbox, request);
 		ttrpc_call_fail(call, &e);
 		return;
 	}
-	if (sandbox->state == SANDBOX_DESTROYING || sandbox->state == SANDBOX_GONE) {
-		ttrpc_call_fail_text(call, STATUS_FAILED_PRECONDITION, "the sandbox is being destroyed");
-		return;
-	}
-	if (is_taken(sandbox, call, request->container_id))
+	if (is_taken(sandbox, call, request))
 		return;
 	struct entry *entry = entry_new(sandbox, request->container_id);
 	if (entry)

@@ -195,6 +195,24 @@ void passfd_abandon(struct passfd_claim *claim)
 	claim->passfd = NULL;
 }
 
+void passfd_refuse(struct passfd *passfd, const uint32_t ports[3])
+{
+	struct unclaimed *stream, *next;
+	list_for_each_entry_safe (stream, next, &passfd->streams, link)
+		for (int i = 0; i < 3; i++)
+			if (ports[i] && ports[i] == stream->peer_port) {
+				fd_close(unclaimed_take(stream));
+				break;
+			}
+}
+
+void passfd_take(struct passfd_claim *claim, int fds[3])
+{
+	for (int i = 0; i < 3; i++)
+		fds[i] = claim->passfd ? fd_steal(&claim->fds[i]) : -1;
+	claim->passfd = NULL;
+}
+
 unsigned passfd_unclaimed(const struct passfd *passfd)
 {
 	return passfd->count;

@@ -49,6 +49,11 @@ void passfd_claim(struct passfd *passfd, struct passfd_claim *claim, uint64_t ti
 /* Gives up; `done` is not called, streams that had come are closed. */
 void passfd_abandon(struct passfd_claim *claim);
 
+/* A request that names @ports is refused: those of its streams that are here are closed, as its caller expects. */
+void passfd_refuse(struct passfd *passfd, const uint32_t ports[3]);
+/* Moves the streams that a claim was given to @fds; -1 where there is none. */
+void passfd_take(struct passfd_claim *claim, int fds[3]);
+
 /* What the port does with a connection from @peer_port; @fd is taken. For tests without vsock. */
 void passfd_arrived(struct passfd *passfd, int fd, uint32_t peer_port);
 /* A table without a listener, for tests. */

@@ -28,6 +28,7 @@ struct relay {
 	struct loop *loop;
 	struct carrier outputs[2];
 	unsigned open; /* outputs that have not ended */
+	uint64_t carried;
 	struct loop_defer told;
 	void (*drained)(void *data);
 	void *data;
@@ -90,6 +91,7 @@ static void carrier_push(struct carrier *carrier)
 				 carrier->read.length - carrier->offset, MSG_NOSIGNAL | MSG_DONTWAIT);
 		if (n >= 0) {
 			carrier->offset += (size_t)n;
+			carrier->relay->carried += (uint64_t)n;
 		} else if (errno == EAGAIN) {
 			loop_fd_modify(&carrier->source, EPOLLOUT);
 			return;
@@ -98,6 +100,7 @@ static void carrier_push(struct carrier *carrier)
 			carrier->fd = fd_close(carrier->fd);
 		}
 	}
+	carrier->relay->carried += carrier->read.length - carrier->offset;
 	carrier_settle(carrier);
 }
 
@@ -240,4 +243,9 @@ void relay_free(struct relay *relay)
 bool relay_drained(const struct relay *relay)
 {
 	return relay->open == 0;
+}
+
+uint64_t relay_carried(const struct relay *relay)
+{
+	return relay->carried;
 }

@@ -11,6 +11,7 @@
  */
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "agent/input.h"
 #include "agent/stream.h"
@@ -33,5 +34,7 @@ struct relay *relay_new(struct loop *loop, const int fds[3], const struct relay_
 void relay_free(struct relay *relay);
 /* True when `drained` was or is about to be called. */
 bool relay_drained(const struct relay *relay);
+/* Bytes of output that connections took, or that were dropped for want of one: grows as long as the relay gets on. */
+uint64_t relay_carried(const struct relay *relay);
 
 #endif

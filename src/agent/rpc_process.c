@@ -23,14 +23,38 @@ struct exec {
 	struct task *task;
 	struct ttrpc_call *call; /* NULL: nobody is to be told */
 	struct arena *arena;	 /* of the call: the process is borrowed from it */
+	const Grpc__ExecProcessRequest *request;
+	bool claiming;		   /* nothing runs yet: its streams are awaited */
+	struct passfd_claim claim; /* of those that the host passes through */
 };
+
+static void exec_free(struct exec *exec)
+{
+	passfd_abandon(&exec->claim);
+	arena_free(exec->arena);
+	free(exec);
+}
+
+/* Before anything runs. @e NULL: the call is answered, or its caller gone. */
+static void exec_refuse(struct exec *exec, const struct error *e)
+{
+	task_free(exec->task);
+	if (e)
+		ttrpc_call_fail(exec->call, e);
+	exec_free(exec);
+}
 
 static void exec_call_ended(struct ttrpc_call *call, enum ttrpc_end end, void *data)
 {
 	struct exec *exec = data;
+	struct entry *entry = exec->task->entry;
 	exec->call = NULL;
 	if (end == TTRPC_END_DEADLINE)
 		ttrpc_call_fail_timeout(call);
+	if (!exec->claiming)
+		return;
+	exec_refuse(exec, NULL);
+	entry_end(entry);
 }
 
 /* It runs, and whoever wanted it was not told so: nobody will ever ask for it. */
@@ -46,6 +70,9 @@ static void abandon(struct task *task)
 static void exec_succeeded(struct exec *exec)
 {
 	struct task *task = exec->task;
+	int streams[3];
+	passfd_take(&exec->claim, streams);
+	task_pass(task, streams);
 	if (exec->call && task_open(task) == 0) {
 		rpc_respond_empty(exec->call);
 		entry_prune(task->entry);
@@ -69,8 +96,7 @@ static void exec_over(struct container *container, int r, const struct error *e,
 		if (exec->call)
 			ttrpc_call_fail(exec->call, e);
 	}
-	arena_free(exec->arena);
-	free(exec);
+	exec_free(exec);
 	entry_end(entry);
 }
 
@@ -106,12 +132,12 @@ static struct entry *check_exec(struct sandbox *sandbox, struct ttrpc_call *call
 	return entry;
 }
 
-static int start_exec(struct exec *exec, const Grpc__ExecProcessRequest *request, struct error *e)
+static int start_exec(struct exec *exec, struct error *e)
 {
 	struct entry *entry = exec->task->entry;
 	struct exec_params params = {
-		.exec_id = request->exec_id,
-		.process = request->process,
+		.exec_id = exec->request->exec_id,
+		.process = exec->request->process,
 		.stdio = {.kind = STDIO_PIPES, .fds = {-1, -1, -1}, .console_socket = -1},
 	};
 	struct process *process = container_exec(entry->container, &params, exec_over, exec, e);
@@ -122,28 +148,58 @@ static int start_exec(struct exec *exec, const Grpc__ExecProcessRequest *request
 	return 0;
 }
 
+static void streams_came(struct passfd_claim *claim, const struct error *e)
+{
+	struct exec *exec = list_entry(claim, struct exec, claim);
+	struct entry *entry = exec->task->entry;
+	struct error failure = ERROR_INIT;
+	exec->claiming = false;
+	if (!e && entry->state != ENTRY_LIVE)
+		error_set(&failure, STATUS_FAILED_PRECONDITION, 0, "container %s is being removed",
+			  entry->id);
+	else if (!e)
+		(void)start_exec(exec, &failure);
+	if (e || failure.code != STATUS_OK)
+		exec_refuse(exec, e ? e : &failure);
+	/* That of the claim; a process that was started has one of its own. */
+	entry_end(entry);
+}
+
+static void claim_streams(struct exec *exec, struct passfd *passfd)
+{
+	exec->claiming = true;
+	exec->claim.done = streams_came;
+	entry_begin(exec->task->entry);
+	passfd_claim(passfd, &exec->claim, PASSFD_WAIT_MS);
+}
+
 static void exec_process(struct sandbox *sandbox, struct ttrpc_call *call, const void *data)
 {
 	const Grpc__ExecProcessRequest *request = data;
+	const uint32_t ports[3] = {request->stdin_port, request->stdout_port, request->stderr_port};
+	struct passfd *passfd = ports[0] | ports[1] | ports[2] ? sandbox->options.passfd : NULL;
 	struct error e = ERROR_INIT;
 	struct entry *entry = check_exec(sandbox, call, request);
-	if (!entry)
-		return;
-	struct exec *exec = calloc(1, sizeof(*exec));
+	struct exec *exec = entry ? calloc(1, sizeof(*exec)) : NULL;
 	struct task *task = exec ? task_new(entry, request->exec_id) : NULL;
 	if (!task) {
+		if (passfd)
+			passfd_refuse(passfd, ports);
+		if (entry)
+			ttrpc_call_fail_text(call, STATUS_RESOURCE_EXHAUSTED, "no memory for a process");
 		free(exec);
-		ttrpc_call_fail_text(call, STATUS_RESOURCE_EXHAUSTED, "no memory for a process");
 		return;
 	}
-	*exec = (struct exec){.task = task, .call = call};
-	if (start_exec(exec, request, &e) < 0) {
-		task_free(task);
-		free(exec);
-		ttrpc_call_fail(call, &e);
-		return;
-	}
+	*exec = (struct exec){.task = task, .call = call, .request = request};
+	for (int i = 0; i < 3; i++)
+		exec->claim.ports[i] = ports[i];
 	exec->arena = ttrpc_call_steal_arena(call);
+	if (passfd) {
+		claim_streams(exec, passfd);
+	} else if (start_exec(exec, &e) < 0) {
+		exec_refuse(exec, &e);
+		return;
+	}
 	ttrpc_call_on_end(call, exec_call_ended, exec);
 }
 

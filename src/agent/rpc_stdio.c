@@ -108,7 +108,7 @@ static void read_stdout(struct sandbox *sandbox, struct ttrpc_call *call, const 
 	const Grpc__ReadStreamRequest *request = data;
 	struct task *task = rpc_find_process(sandbox, call, request->container_id, request->exec_id);
 	if (task)
-		read_stream(call, task, task->output, request->len);
+		read_stream(call, task, task->through[1] ? NULL : task->output, request->len);
 }
 
 /* A terminal has one stream, whichever name it is asked for by. */
@@ -119,7 +119,8 @@ static void read_stderr(struct sandbox *sandbox, struct ttrpc_call *call, const 
 	if (!task)
 		return;
 	bool terminal = task->process && task->process->terminal;
-	read_stream(call, task, terminal ? task->output : task->error_output, request->len);
+	struct stream *stream = terminal ? task->output : task->error_output;
+	read_stream(call, task, task->through[terminal ? 1 : 2] ? NULL : stream, request->len);
 }
 
 /* --- WriteStdin, CloseStdin --- */
@@ -161,7 +162,7 @@ static void write_stdin(struct sandbox *sandbox, struct ttrpc_call *call, const 
 		ttrpc_call_respond(call, NULL, 0);
 		return;
 	}
-	if (!task->input) {
+	if (!task->input || task->through[0]) {
 		ttrpc_call_fail_text(call, STATUS_INTERNAL,
 				     task->exited ? "write: EPIPE: Broken pipe" : "Cannot get writer");
 		return;

@@ -30,6 +30,8 @@ struct task *task_new(struct entry *entry, const char *exec_id)
 	}
 	task->entry = entry;
 	task->exec_id = id;
+	for (int i = 0; i < 3; i++)
+		task->passed[i] = -1;
 	list_init(&task->waits);
 	list_append(&entry->tasks, &task->link);
 	return task;
@@ -37,6 +39,9 @@ struct task *task_new(struct entry *entry, const char *exec_id)
 
 static void close_streams(struct task *task)
 {
+	/* First: it stands on the others. */
+	relay_free(task->relay);
+	task->relay = NULL;
 	stream_free(task->output);
 	stream_free(task->error_output);
 	input_free(task->input);
@@ -54,6 +59,9 @@ void task_free(struct task *task)
 	parked_fail_all(&task->waits, &e);
 	if (task->process)
 		task->process->on_exit = NULL;
+	loop_timer_remove(&task->patience);
+	for (int i = 0; i < 3; i++)
+		fd_close(task->passed[i]);
 	close_streams(task);
 	list_remove(&task->link);
 	free(task->exec_id);
@@ -95,7 +103,7 @@ static void answer_code(struct task *task, struct ttrpc_call *call)
 
 void task_wait(struct task *task, struct ttrpc_call *call)
 {
-	if (task->exited)
+	if (task->told)
 		answer_code(task, call);
 	else
 		parked_add(&task->waits, call);
@@ -103,14 +111,15 @@ void task_wait(struct task *task, struct ttrpc_call *call)
 
 static bool is_drained(const struct task *task)
 {
-	return (!task->output || stream_drained(task->output)) &&
+	return (!task->relay || relay_drained(task->relay)) &&
+	       (!task->output || stream_drained(task->output)) &&
 	       (!task->error_output || stream_drained(task->error_output));
 }
 
 /* What a finished process does not need any more. */
 static void slim(struct task *task)
 {
-	if (!task->exited || !task->ready || !is_drained(task))
+	if (!task->told || !is_drained(task))
 		return;
 	close_streams(task);
 	if (task->process && !task->process->init) {
@@ -122,7 +131,7 @@ static void slim(struct task *task)
 
 static bool is_finished(const struct task *task, bool collected)
 {
-	return task->ready && task->exited && task->exec_id[0] && task->collected == collected;
+	return task->told && task->exec_id[0] && task->collected == collected;
 }
 
 static void prune_kind(struct entry *entry, bool collected, size_t keep)
@@ -154,17 +163,51 @@ void task_prune(struct entry *entry)
 	prune_kind(entry, false, TASKS_UNCLAIMED);
 }
 
-static void tell_end(struct task *task)
+static void tell_code(struct task *task)
 {
 	struct ttrpc_call *call;
+	task->told = true;
+	loop_timer_remove(&task->patience);
+	while ((call = parked_take(&task->waits)))
+		answer_code(task, call);
+}
+
+static void relay_ended(void *data)
+{
+	struct task *task = data;
+	if (!task->exited)
+		return;
+	tell_code(task);
+	entry_prune(task->entry);
+}
+
+static void patience_over(struct loop_timer *timer)
+{
+	struct task *task = list_entry(timer, struct task, patience);
+	if (relay_carried(task->relay) == task->carried) {
+		log_warning("process", "the host does not take what the process wrote", "container-id",
+			    task->entry->id, "exec-id", task->exec_id[0] ? task->exec_id : NULL);
+		tell_code(task);
+		return;
+	}
+	task->carried = relay_carried(task->relay);
+	loop_timer_set(task->entry->sandbox->loop, timer, RELAY_PATIENCE_MS, patience_over);
+}
+
+static void tell_end(struct task *task)
+{
 	if (task->output)
 		stream_exited(task->output);
 	if (task->error_output)
 		stream_exited(task->error_output);
 	if (task->input)
 		input_exited(task->input);
-	while ((call = parked_take(&task->waits)))
-		answer_code(task, call);
+	if (task->relay && !relay_drained(task->relay) &&
+	    loop_timer_set(task->entry->sandbox->loop, &task->patience, RELAY_PATIENCE_MS, patience_over) ==
+		    0)
+		task->carried = relay_carried(task->relay);
+	else
+		tell_code(task);
 }
 
 static void process_exited(struct process *process, void *data)
@@ -194,6 +237,31 @@ void task_bind(struct task *task, struct process *process)
 		process_exited(process, task);
 }
 
+void task_pass(struct task *task, const int fds[3])
+{
+	for (int i = 0; i < 3; i++)
+		task->passed[i] = fds[i];
+}
+
+/* 0 or -ENOMEM. */
+static int open_relay(struct task *task)
+{
+	const struct relay_ends ends = {.input = task->input, .outputs = {task->output, task->error_output}};
+	const void *const ours[3] = {task->input, task->output, task->error_output};
+	bool any = false;
+	int fds[3];
+	for (int i = 0; i < 3; i++) {
+		/* A terminal has no stderr: its connection, too, is closed. */
+		if (!ours[i])
+			task->passed[i] = fd_close(task->passed[i]);
+		fds[i] = fd_steal(&task->passed[i]);
+		any |= task->through[i] = fds[i] >= 0;
+	}
+	if (any)
+		task->relay = relay_new(task->entry->sandbox->loop, fds, &ends, relay_ended, task);
+	return any && !task->relay ? -ENOMEM : 0;
+}
+
 int task_open(struct task *task)
 {
 	struct process *p = task->process;
@@ -211,7 +279,7 @@ int task_open(struct task *task)
 		if (p->stderr_fd >= 0)
 			missing |= !(task->error_output = stream_new(loop, fd_steal(&p->stderr_fd), false));
 	}
-	if (missing) {
+	if (missing || open_relay(task) < 0) {
 		close_streams(task);
 		return -ENOMEM;
 	}
