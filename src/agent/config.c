@@ -68,6 +68,7 @@ static const struct key keys[] = {
 	 AT(unified_cgroup_hierarchy), "false", NULL},
 	{"cgroup_no_v1", NULL, NULL, VALUE_WORD, AT(cgroup_no_v1), "", no_v1_words},
 	AGENT(cgroup_driver, VALUE_CGROUP_DRIVER, "auto"),
+	{"agent.renew", "renew", "KATA_AGENT_RENEW", VALUE_SWITCH, AT(renew), "false", NULL},
 	AGENT(https_proxy, VALUE_URL, ""),
 	AGENT(no_proxy, VALUE_TEXT, ""),
 	{"agent.guest_components_rest_api", "guest_components_rest_api", NULL, VALUE_WORD,

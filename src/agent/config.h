@@ -51,6 +51,7 @@ struct config {
 	bool unified_cgroup_hierarchy;
 	const char *cgroup_no_v1; /* "" or "all" */
 	enum cgroup_pin cgroup_driver;
+	bool renew; /* random numbers and clock with each sandbox (renew.h); always as PID 1 */
 	const char *https_proxy;
 	const char *no_proxy;
 	const char *guest_components_rest_api;

@@ -26,6 +26,7 @@
 #include "agent/fault.h"
 #include "agent/log_port.h"
 #include "agent/notify.h"
+#include "agent/passfd.h"
 #include "agent/rpc.h"
 #include "agent/sandbox.h"
 #include "agent/version.h"
@@ -60,6 +61,7 @@ struct program {
 	struct ttrpc_server *server;
 	struct sandbox *sandbox;
 	struct port *log_port;
+	struct passfd *passfd;
 	struct console *console;
 	struct uevents *uevents; /* NULL where the kernel's events cannot be had */
 	struct memory_onliner *onliner;
@@ -108,7 +110,8 @@ static void print_version(unsigned verbose, enum cgroup_pin pin)
 	printf("cgroup driver: %s (%s)\n", driver == CGROUP_SYSTEMD ? "systemd" : "cgroupfs", why);
 }
 
-/* False: bad usage. As PID 1 words that are not ours are the kernel's, and passed over. */
+/* False: bad usage. As PID 1 words that are not ours are the kernel's, and passed over; so are -v and -h there, which would
+ * be its first process's end. */
 static bool parse(int argc, char **argv, struct options *options, bool pid1)
 {
 	static const struct option longs[] = {
@@ -119,7 +122,7 @@ static bool parse(int argc, char **argv, struct options *options, bool pid1)
 		{NULL, 0, NULL, 0},
 	};
 	opterr = !pid1;
-	for (int c; (c = getopt_long(argc, argv, "c:vh", longs, NULL)) != -1;) {
+	for (int c; (c = getopt_long(argc, argv, pid1 ? "c:" : "c:vh", longs, NULL)) != -1;) {
 		if (c == 'c')
 			options->config = optarg;
 		else if (c == 'C')
@@ -245,6 +248,11 @@ static void open_ports(struct program *program)
 	if (config->log_vport > 0 && !program->log_port &&
 	    !(program->log_port = log_port_new(program->loop, config->log_vport, &e)))
 		log_warning("root", "no log port", "error", e.text);
+	if (config->passfd_listener_port > 0 && !program->passfd &&
+	    !(program->passfd = passfd_new(program->loop, config->passfd_listener_port,
+					   getenv("KATA_AGENT_PASSFD_ANY_CID") != NULL, &e)))
+		log_warning("root", "no pass-through streams", "error", e.text);
+	program->sandbox->options.passfd = program->passfd;
 	if (config->debug_console && !program->console &&
 	    !(program->console = console_new(program->loop, config->debug_console_vport, console_shells, &e)))
 		log_warning("root", "no debug console", "error", e.text);
@@ -351,6 +359,7 @@ static int open_sandbox(struct program *program, struct error *e)
 		.pipe_size = program->config.container_pipe_size,
 		.uevents = program->uevents,
 		.hotplug_timeout_ms = seconds_to_ms(program->config.hotplug_timeout),
+		.renew = program->pid1 || program->config.renew,
 		.gone = sandbox_gone,
 		.data = program,
 	};
@@ -405,6 +414,7 @@ static void stop(struct program *program)
 	port_free(program->log_port);
 	ttrpc_server_free(program->server);
 	sandbox_free(program->sandbox);
+	passfd_free(program->passfd);
 	uevents_free(program->uevents);
 	log_info("root", "shutdown complete");
 	log_detach(LOG_FLUSH_MS);

@@ -34,6 +34,7 @@
 
 struct module_load;
 struct network;
+struct passfd;
 struct sequence;
 struct uevents;
 
@@ -48,6 +49,8 @@ struct sandbox_options {
 	size_t pipe_size;	 /* of stdio, in bytes; 0: the kernel's default */
 	struct uevents *uevents; /* borrowed; NULL: devices are not waited for */
 	uint64_t hotplug_timeout_ms;
+	bool renew;	       /* random numbers and clock, with each sandbox */
+	struct passfd *passfd; /* borrowed, may come later; NULL: no streams are passed through */
 	/* Everything is taken down and all who asked for it were answered. */
 	void (*gone)(void *data);
 	void *data;

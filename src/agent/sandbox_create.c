@@ -14,6 +14,7 @@
 #include "agent/dns.h"
 #include "agent/namespaces.h"
 #include "agent/parked.h"
+#include "agent/renew.h"
 #include "agent/rpc.h"
 #include "agent/sandbox_private.h"
 #include "agent/sequence.h"
@@ -21,6 +22,28 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "guest/module.h"
+
+/* --- random numbers and clock --- */
+
+static void renewed(struct job *job, int r, struct buf *result, struct error *e, void *data)
+{
+	struct sandbox *sandbox = data;
+	(void)job, (void)result;
+	sandbox->job = NULL;
+	if (r < 0)
+		log_warning("sandbox", "the guest is not all anew", "error", e->text);
+	sequence_continue(sandbox->sequence, 0, NULL);
+}
+
+static int renew_guest(void *object, struct error *e)
+{
+	struct sandbox *sandbox = object;
+	if (!sandbox->options.renew)
+		return STEP_DONE;
+	sandbox->job = renew_start(sandbox->loop, buf_begin(&sandbox->created_by), sandbox->created_by.length,
+				   renewed, sandbox, e);
+	return sandbox->job ? STEP_WAIT : error_result(e);
+}
 
 /* --- kernel modules --- */
 
@@ -203,6 +226,7 @@ int sandbox_unset_dns(void *object)
 }
 
 static const struct step create_steps[] = {
+	{"renew", renew_guest, NULL, NULL},
 	{"modules", load_modules, NULL, NULL},
 	{"namespaces", make_namespaces, sandbox_close_namespaces, NULL},
 	{"storages", add_storages, undo_storages, abort_storages},
