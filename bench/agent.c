@@ -128,8 +128,8 @@ static void call(const char *method, const char *json, struct arena *arena, cons
 		die(method, &e);
 	const uint8_t *payload;
 	size_t length;
-	if (ttrpc_client_call_sync(client, m->service, m->name, buf_begin(&bytes), bytes.length, 0, arena, &payload,
-				   &length, &e) < 0)
+	if (ttrpc_client_call_sync(client, m->service, m->name, buf_begin(&bytes), bytes.length, 0, arena,
+				   &payload, &length, &e) < 0)
 		die(method, &e);
 	buf_deinit(&bytes);
 	if (answer && !(*answer = proto_decode(m->response, payload, length, arena, &e)))
@@ -174,16 +174,27 @@ static void measure_start(void)
 }
 
 static const char *const spec =
-	"{\"container_id\":\"%1$s\",\"OCI\":{\"ociVersion\":\"1.0.2\",\"root\":{\"path\":\"%2$s\"},\"process\":{\"args\":[%3$s],"
-	"\"env\":[\"PATH=/bin\"],\"cwd\":\"/\",\"user\":{\"uid\":0,\"gid\":0},\"capabilities\":{\"bounding\":[\"CAP_CHOWN\","
+	"{\"container_id\":\"%1$s\",\"OCI\":{\"ociVersion\":\"1.0.2\",\"root\":{\"path\":\"%2$s\"},"
+	"\"process\":{\"args\":[%3$s],"
+	"\"env\":[\"PATH=/bin\"],\"cwd\":\"/"
+	"\",\"user\":{\"uid\":0,\"gid\":0},\"capabilities\":{\"bounding\":[\"CAP_CHOWN\","
 	"\"CAP_KILL\"],\"effective\":[\"CAP_KILL\"],\"permitted\":[\"CAP_CHOWN\",\"CAP_KILL\"]}},"
-	"\"mounts\":[{\"destination\":\"/proc\",\"type\":\"proc\",\"source\":\"proc\",\"options\":[\"nosuid\",\"noexec\",\"nodev\"]},"
-	"{\"destination\":\"/dev\",\"type\":\"tmpfs\",\"source\":\"tmpfs\",\"options\":[\"nosuid\",\"strictatime\",\"mode=755\"]},"
-	"{\"destination\":\"/dev/pts\",\"type\":\"devpts\",\"source\":\"devpts\",\"options\":[\"nosuid\",\"noexec\",\"newinstance\","
-	"\"ptmxmode=0666\"]},{\"destination\":\"/dev/shm\",\"type\":\"tmpfs\",\"source\":\"shm\",\"options\":[\"nosuid\",\"nodev\","
-	"\"mode=1777\"]},{\"destination\":\"/dev/mqueue\",\"type\":\"mqueue\",\"source\":\"mqueue\",\"options\":[\"nosuid\"]},"
-	"{\"destination\":\"/sys\",\"type\":\"sysfs\",\"source\":\"sysfs\",\"options\":[\"nosuid\",\"noexec\",\"nodev\",\"ro\"]}],"
-	"\"linux\":{\"cgroupsPath\":\"/kata-bench/%1$s\",\"resources\":{\"memory\":{\"limit\":268435456},\"cpu\":{\"shares\":512}},"
+	"\"mounts\":[{\"destination\":\"/"
+	"proc\",\"type\":\"proc\",\"source\":\"proc\",\"options\":[\"nosuid\",\"noexec\",\"nodev\"]},"
+	"{\"destination\":\"/"
+	"dev\",\"type\":\"tmpfs\",\"source\":\"tmpfs\",\"options\":[\"nosuid\",\"strictatime\",\"mode=755\"]}"
+	","
+	"{\"destination\":\"/dev/"
+	"pts\",\"type\":\"devpts\",\"source\":\"devpts\",\"options\":[\"nosuid\",\"noexec\",\"newinstance\","
+	"\"ptmxmode=0666\"]},{\"destination\":\"/dev/"
+	"shm\",\"type\":\"tmpfs\",\"source\":\"shm\",\"options\":[\"nosuid\",\"nodev\","
+	"\"mode=1777\"]},{\"destination\":\"/dev/"
+	"mqueue\",\"type\":\"mqueue\",\"source\":\"mqueue\",\"options\":[\"nosuid\"]},"
+	"{\"destination\":\"/"
+	"sys\",\"type\":\"sysfs\",\"source\":\"sysfs\",\"options\":[\"nosuid\",\"noexec\",\"nodev\",\"ro\"]}]"
+	","
+	"\"linux\":{\"cgroupsPath\":\"/kata-bench/"
+	"%1$s\",\"resources\":{\"memory\":{\"limit\":268435456},\"cpu\":{\"shares\":512}},"
 	"\"namespaces\":[{\"type\":\"mount\"},{\"type\":\"uts\"},{\"type\":\"ipc\"}],"
 	"\"maskedPaths\":[\"/proc/kcore\",\"/proc/keys\",\"/proc/timer_list\"],"
 	"\"readonlyPaths\":[\"/proc/bus\",\"/proc/fs\",\"/proc/irq\",\"/proc/sys\"]}}}";
@@ -199,7 +210,8 @@ static int wait_for(const char *id, const char *exec)
 {
 	struct arena *arena = arena_new(0);
 	const void *answer;
-	call("WaitProcess", arena_printf(arena, "{\"container_id\":\"%s\",\"exec_id\":\"%s\"}", id, exec), arena, &answer);
+	call("WaitProcess", arena_printf(arena, "{\"container_id\":\"%s\",\"exec_id\":\"%s\"}", id, exec),
+	     arena, &answer);
 	int status = ((const Grpc__WaitProcessResponse *)answer)->status;
 	arena_free(arena);
 	return status;
@@ -245,7 +257,8 @@ static void park(const char *method, const char *id)
 	void *request = json_decode(m->request, json, strlen(json), true, arena, &e);
 	struct buf bytes = BUF_INIT;
 	if (!request || proto_encode(request, &bytes) < 0 ||
-	    ttrpc_client_call(client, m->service, m->name, buf_begin(&bytes), bytes.length, 0, ignore_reply, NULL, &e) < 0)
+	    ttrpc_client_call(client, m->service, m->name, buf_begin(&bytes), bytes.length, 0, ignore_reply,
+			      NULL, &e) < 0)
 		die(method, &e);
 	buf_deinit(&bytes);
 	arena_free(arena);
@@ -272,12 +285,12 @@ static void measure_memory(void)
 			park("WaitProcess", id);
 		}
 		simple("Check", "{}%.0s", "");
-		snprintf(name, sizeof(name), "memory, %d container%s with three parked calls: anonymous", running,
-			 running > 1 ? "s" : "");
+		snprintf(name, sizeof(name), "memory, %d container%s with three parked calls: anonymous",
+			 running, running > 1 ? "s" : "");
 		double anonymous = memory("Anonymous:");
 		report(name, anonymous, "KiB");
-		snprintf(name, sizeof(name), "memory, %d container%s with three parked calls: resident", running,
-			 running > 1 ? "s" : "");
+		snprintf(name, sizeof(name), "memory, %d container%s with three parked calls: resident",
+			 running, running > 1 ? "s" : "");
 		report(name, memory("Rss:"), "KiB");
 		if (running == 100)
 			report("memory, each of 100 containers: anonymous", (anonymous - idle) / 100, "KiB");
@@ -295,7 +308,8 @@ static void measure_memory(void)
 static void measure_cycles(int count)
 {
 	double *whole = calloc((size_t)count, sizeof(double)), *made = calloc((size_t)count, sizeof(double)),
-	       *started = calloc((size_t)count, sizeof(double)), *removed = calloc((size_t)count, sizeof(double));
+	       *started = calloc((size_t)count, sizeof(double)),
+	       *removed = calloc((size_t)count, sizeof(double));
 	for (int i = 0; i < count; i++) {
 		double t0 = now_us();
 		create("cycle", "\"/bin/true\"");
@@ -332,7 +346,8 @@ static void measure_exec(int count)
 		snprintf(id, sizeof(id), "e%d", i);
 		double begin = now_us();
 		simple("ExecProcess",
-		       "{\"container_id\":\"exec\",\"exec_id\":\"%s\",\"process\":{\"args\":[\"/bin/true\"],\"cwd\":\"/\","
+		       "{\"container_id\":\"exec\",\"exec_id\":\"%s\",\"process\":{\"args\":[\"/bin/"
+		       "true\"],\"cwd\":\"/\","
 		       "\"env\":[\"PATH=/bin\"]}}",
 		       id);
 		if (wait_for("exec", id) != 0)
@@ -365,7 +380,8 @@ static void measure_check(int count)
 static void measure_stdout(unsigned piece, unsigned megabytes)
 {
 	char args[96], name[64];
-	snprintf(args, sizeof(args), "\"/bin/dd\",\"if=/dev/zero\",\"bs=65536\",\"count=%u\"", megabytes * 16);
+	snprintf(args, sizeof(args), "\"/bin/dd\",\"if=/dev/zero\",\"bs=65536\",\"count=%u\"",
+		 megabytes * 16);
 	create("flow", args);
 	simple("StartContainer", "{\"container_id\":\"%s\"}", "flow");
 	double begin = now_us();
@@ -373,7 +389,8 @@ static void measure_stdout(unsigned piece, unsigned megabytes)
 	for (;;) {
 		struct arena *arena = arena_new(0);
 		const void *answer;
-		call("ReadStdout", arena_printf(arena, "{\"container_id\":\"flow\",\"len\":%u}", piece), arena, &answer);
+		call("ReadStdout", arena_printf(arena, "{\"container_id\":\"flow\",\"len\":%u}", piece),
+		     arena, &answer);
 		size_t got = ((const Grpc__ReadStreamResponse *)answer)->data.len;
 		arena_free(arena);
 		total += got;

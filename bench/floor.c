@@ -28,8 +28,8 @@
 #include <time.h>
 #include <unistd.h>
 
-static const char *const hierarchies[] = {"cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids",
-					  "systemd"};
+static const char *const hierarchies[] = {"cpu",     "cpuacct", "cpuset", "memory", "devices",
+					  "freezer", "blkio",	"pids",	  "systemd"};
 
 static void die(const char *what)
 {
@@ -68,7 +68,8 @@ static void bind_over(const char *source, const char *target, unsigned long attr
 	struct mount_attr attr = {.attr_set = attributes};
 	if (attributes && syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH, &attr, sizeof(attr)) < 0)
 		die("mount_setattr");
-	if (syscall(SYS_move_mount, tree, "", AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH) < 0 && errno != ENOENT)
+	if (syscall(SYS_move_mount, tree, "", AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH) < 0 &&
+	    errno != ENOENT)
 		die(target);
 	close(tree);
 }
@@ -81,7 +82,8 @@ static void child(const char *rootfs, int sync)
 	if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0 || chdir(rootfs) < 0 ||
 	    mount(rootfs, rootfs, NULL, MS_BIND | MS_REC, NULL) < 0 || chdir(rootfs) < 0)
 		die("root");
-	attach(new_mount("proc", NULL, NULL, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC), "proc");
+	attach(new_mount("proc", NULL, NULL, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC),
+	       "proc");
 	attach(new_mount("tmpfs", "mode", "755", MOUNT_ATTR_NOSUID | MOUNT_ATTR_STRICTATIME), "dev");
 	mkdir("dev/pts", 0755);
 	mkdir("dev/shm", 0755);
@@ -89,7 +91,8 @@ static void child(const char *rootfs, int sync)
 	attach(new_mount("devpts", "ptmxmode", "0666", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC), "dev/pts");
 	attach(new_mount("tmpfs", "mode", "1777", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV), "dev/shm");
 	attach(new_mount("mqueue", NULL, NULL, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV), "dev/mqueue");
-	attach(new_mount("sysfs", NULL, NULL, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV), "sys");
+	attach(new_mount("sysfs", NULL, NULL, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV),
+	       "sys");
 	static const struct {
 		const char *name;
 		unsigned minor;
@@ -185,7 +188,8 @@ int main(int argc, char **argv)
 		if (pipe2(pair, O_CLOEXEC) < 0)
 			die("pipe");
 		int pidfd = -1;
-		struct clone_args args = {.flags = CLONE_PIDFD | CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID,
+		struct clone_args args = {.flags = CLONE_PIDFD | CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC |
+						   CLONE_NEWPID,
 					  .pidfd = (uintptr_t)&pidfd,
 					  .exit_signal = SIGCHLD};
 		pid_t pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args));

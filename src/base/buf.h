@@ -19,10 +19,10 @@ struct buf {
 	bool failed;   /* an append was lost because memory was out */
 };
 
-#define BUF_INIT                                                                                                     \
-	(struct buf)                                                                                                 \
-	{                                                                                                            \
-		.data = NULL                                                                                         \
+#define BUF_INIT                                                                                             \
+	(struct buf)                                                                                         \
+	{                                                                                                    \
+		.data = NULL                                                                                 \
 	}
 
 void buf_deinit(struct buf *buf);

@@ -47,10 +47,10 @@ struct error {
 	char text[ERROR_TEXT_MAX]; /* valid UTF-8, NUL-terminated */
 };
 
-#define ERROR_INIT                                                                                                   \
-	(struct error)                                                                                               \
-	{                                                                                                            \
-		.code = STATUS_OK                                                                                    \
+#define ERROR_INIT                                                                                           \
+	(struct error)                                                                                       \
+	{                                                                                                    \
+		.code = STATUS_OK                                                                            \
 	}
 
 /*

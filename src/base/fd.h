@@ -68,15 +68,15 @@ static inline void dir_closep(DIR **dir)
 #define _cleanup_dir_ __attribute__((cleanup(dir_closep)))
 
 /* The value of a pointer variable, which is left NULL: ownership leaves. */
-#define steal_pointer(variable)                                                                                      \
-	({                                                                                                           \
-		__typeof__(variable) *stolen_from_ = &(variable);                                                    \
-		__typeof__(variable) stolen_ = *stolen_from_;                                                        \
-		*stolen_from_ = NULL;                                                                                \
-		stolen_;                                                                                             \
+#define steal_pointer(variable)                                                                              \
+	({                                                                                                   \
+		__typeof__(variable) *stolen_from_ = &(variable);                                            \
+		__typeof__(variable) stolen_ = *stolen_from_;                                                \
+		*stolen_from_ = NULL;                                                                        \
+		stolen_;                                                                                     \
 	})
 
 #define array_length(array) (sizeof(array) / sizeof((array)[0]))
-#define container_of(pointer, type, member) ((type *)((char *)(pointer) - offsetof(type, member)))
+#define container_of(pointer, type, member) ((type *)((char *)(pointer)-offsetof(type, member)))
 
 #endif

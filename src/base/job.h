@@ -31,12 +31,12 @@ typedef int (*job_fn)(struct buf *result, void *argument, struct error *e);
 typedef void (*job_done_fn)(struct job *job, int r, struct buf *result, struct error *e, void *data);
 
 struct job_options {
-	const char *name;	/* for the log and for errors; static or outliving the job */
-	uint64_t deadline_ms;	/* 0: none */
-	size_t max_result;	/* bytes; 0: 64 KiB. More is -EMSGSIZE */
-	const int *keep_fds;	/* descriptors that the child needs besides 0, 1, 2 */
+	const char *name;     /* for the log and for errors; static or outliving the job */
+	uint64_t deadline_ms; /* 0: none */
+	size_t max_result;    /* bytes; 0: 64 KiB. More is -EMSGSIZE */
+	const int *keep_fds;  /* descriptors that the child needs besides 0, 1, 2 */
 	size_t n_keep_fds;
-	bool new_group;		/* child leads a process group, which is what gets killed */
+	bool new_group; /* child leads a process group, which is what gets killed */
 };
 
 /* Forks. @argument must stay valid only until this returns. NULL with @e set when it cannot. */

@@ -12,7 +12,10 @@ struct list {
 	struct list *prev;
 };
 
-#define LIST_INIT(head) {&(head), &(head)}
+#define LIST_INIT(head)                                                                                      \
+	{                                                                                                    \
+		&(head), &(head)                                                                             \
+	}
 
 static inline void list_init(struct list *head)
 {
@@ -48,15 +51,16 @@ static inline void list_remove(struct list *entry)
 	list_init(entry);
 }
 
-#define list_entry(pointer, type, member) ((type *)((char *)(pointer) - offsetof(type, member)))
+#define list_entry(pointer, type, member) ((type *)((char *)(pointer)-offsetof(type, member)))
 #define list_first_entry(head, type, member) list_entry((head)->next, type, member)
-#define list_for_each_entry(var, head, member)                                                                       \
-	for (var = list_entry((head)->next, __typeof__(*var), member); &var->member != (head);                       \
+#define list_for_each_entry(var, head, member)                                                               \
+	for (var = list_entry((head)->next, __typeof__(*var), member); &var->member != (head);               \
 	     var = list_entry(var->member.next, __typeof__(*var), member))
 /* The current entry may be removed and freed; no other may. */
-#define list_for_each_entry_safe(var, tmp, head, member)                                                             \
-	for (var = list_entry((head)->next, __typeof__(*var), member),                                               \
-	    tmp = list_entry(var->member.next, __typeof__(*var), member);                                            \
-	     &var->member != (head); var = tmp, tmp = list_entry(var->member.next, __typeof__(*var), member))
+#define list_for_each_entry_safe(var, tmp, head, member)                                                     \
+	for (var = list_entry((head)->next, __typeof__(*var), member),                                       \
+	    tmp = list_entry(var->member.next, __typeof__(*var), member);                                    \
+	     &var->member != (head);                                                                         \
+	     var = tmp, tmp = list_entry(var->member.next, __typeof__(*var), member))
 
 #endif

@@ -33,6 +33,9 @@ enum log_level log_get_level(void);
 /* "trace" "debug" "info" "warn" "error" "critical" (also "warning", "crit", "fatal", "panic"); false when unknown. */
 bool log_level_parse(const char *text, enum log_level *level);
 
+/* The form of records that are written directly: Kata's, or those of logrus, by which OCI runtimes tell (level, msg, time). */
+enum log_form { LOG_FORM_KATA, LOG_FORM_TEXT, LOG_FORM_JSON };
+void log_set_form(enum log_form form);
 /* Where records go: a descriptor that is borrowed; -1 for none. Default 2. Its file status flags are never changed. In
  * forked children nothing is written once the number stands for another file (a container's stderr). */
 void log_set_fd(int fd);
@@ -62,13 +65,14 @@ size_t log_sink_count(void);
  * log_write(LOG_INFO, "rpc", "container created", "container-id", id, "pid", pid_text, NULL): pairs of key and text.
  * Numbers go through LOG_NUMBER(). A NULL value leaves its key out.
  */
-void log_write(enum log_level level, const char *subsystem, const char *message, ...) __attribute__((sentinel));
+void log_write(enum log_level level, const char *subsystem, const char *message, ...)
+	__attribute__((sentinel));
 
 #define log_enabled(level) ((level) <= log_get_level())
-#define log_record(level, subsystem, ...)                                                                            \
-	do {                                                                                                         \
-		if (log_enabled(level))                                                                              \
-			log_write((level), (subsystem), __VA_ARGS__, NULL);                                          \
+#define log_record(level, subsystem, ...)                                                                    \
+	do {                                                                                                 \
+		if (log_enabled(level))                                                                      \
+			log_write((level), (subsystem), __VA_ARGS__, NULL);                                  \
 	} while (0)
 #define log_error(subsystem, ...) log_record(LOG_ERROR, subsystem, __VA_ARGS__)
 #define log_warning(subsystem, ...) log_record(LOG_WARNING, subsystem, __VA_ARGS__)

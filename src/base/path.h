@@ -15,8 +15,8 @@
 
 /* How a path is followed. PATH_IN_ROOT: links are followed but never out of the root, as after chroot(2). */
 enum path_mode {
-	PATH_IN_ROOT,	 /* RESOLVE_IN_ROOT|RESOLVE_NO_MAGICLINKS */
-	PATH_BENEATH,	 /* RESOLVE_BENEATH|RESOLVE_NO_SYMLINKS|RESOLVE_NO_MAGICLINKS: any link, "..": an error */
+	PATH_IN_ROOT, /* RESOLVE_IN_ROOT|RESOLVE_NO_MAGICLINKS */
+	PATH_BENEATH, /* RESOLVE_BENEATH|RESOLVE_NO_SYMLINKS|RESOLVE_NO_MAGICLINKS: any link, "..": an error */
 };
 
 /* Opens @path below @root with open(2) @flags (O_CLOEXEC is added). Descriptor or -errno. EAGAIN is retried. */
