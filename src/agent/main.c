@@ -468,6 +468,7 @@ int main(int argc, char **argv)
 	boot_standard_streams();
 	log_init("kata-agent");
 	log_set_fd(STDOUT_FILENO);
+	protect(argv);
 	crash_handlers_install(program.pid1);
 	if (config_init(&program.config) < 0)
 		return 1;
