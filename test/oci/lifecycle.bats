@@ -167,6 +167,7 @@ teardown() { stage_close; }
 }
 
 @test "list: table, json, quiet" {
+	mkdir "$state"
 	must 0 oci list
 	[[ $output == ID*PID*STATUS* ]]
 	sleeper one
