@@ -134,7 +134,7 @@ static int make_at(struct cgroup *cg, int index, uint32_t enable, bool *made, st
 	if (r == 0 && !*made && tree_populated_at(cg, index))
 		return refuse_foreign(cg, e);
 	if (r == 0 && !h->v2 && (h->controllers & 1u << CONTROLLER_CPUSET))
-		r = cpuset_fill(cg, index, e);
+		r = cpuset_fill(cg, index, *made, e);
 	return r;
 }
 

@@ -130,12 +130,12 @@ static char *read_list(int fd, const char *file)
 }
 
 /* Gives @fd what @parent has, where @fd has nothing. */
-static int inherit(int parent, int fd, const char *file)
+static int inherit(int parent, int fd, bool fresh, const char *file)
 {
-	_cleanup_free_ char *own = read_list(fd, file);
+	_cleanup_free_ char *own = fresh ? NULL : read_list(fd, file);
 	_cleanup_free_ char *above = NULL;
 
-	if (!own || *own)
+	if (!fresh && (!own || *own))
 		return 0;
 	above = read_list(parent, file);
 	return str_is_empty(above) ? 0 : file_write(fd, file, above);
@@ -158,8 +158,9 @@ static int follow(int parent, int fd, const char *file, const char *pin)
 	return file_write(fd, file, above);
 }
 
-/* Calls @fn for each level of the path, from the top, with the one above it. */
-static int each_level(const struct cgroup *cg, int index, int (*fn)(int above, int fd))
+/* Calls @fn for each level of the path, from the top, with the one above it; the last one may be @fresh. */
+static int each_level(const struct cgroup *cg, int index, bool fresh,
+		      int (*fn)(int above, int fd, bool fresh))
 {
 	const char *part = cg->path;
 	_cleanup_fd_ int owned = -1;
@@ -173,7 +174,7 @@ static int each_level(const struct cgroup *cg, int index, int (*fn)(int above, i
 		_cleanup_free_ char *name = strndup(part, length);
 		int next = name ? openat(above, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
 
-		r = next < 0 ? -errno : fn(above, next);
+		r = next < 0 ? -errno : fn(above, next, fresh && part[length] == '\0');
 		fd_close(owned);
 		above = owned = next;
 		if (part[length] == '\0')
@@ -183,28 +184,29 @@ static int each_level(const struct cgroup *cg, int index, int (*fn)(int above, i
 	return r;
 }
 
-static int fill_level(int above, int fd)
+static int fill_level(int above, int fd, bool fresh)
 {
 	int r = 0;
 
 	for (size_t i = 0; i < array_length(files) && r == 0; i++)
-		r = inherit(above, fd, files[i]);
+		r = inherit(above, fd, fresh, files[i]);
 	return r;
 }
 
-int cpuset_fill(struct cgroup *cg, int index, struct error *e)
+int cpuset_fill(struct cgroup *cg, int index, bool made, struct error *e)
 {
-	int r = each_level(cg, index, fill_level);
+	int r = each_level(cg, index, made, fill_level);
 
 	if (r < 0 && !cg->rootless)
 		return error_errno(e, -r, "fill the cpuset of cgroup \"%s\"", cg->path);
 	return 0;
 }
 
-static int follow_level(int above, int fd)
+static int follow_level(int above, int fd, bool fresh)
 {
 	int first = 0;
 
+	(void)fresh;
 	for (size_t i = 0; i < array_length(files); i++) {
 		int r = follow(above, fd, files[i], pins[i]);
 
@@ -228,7 +230,7 @@ int cgroup_refresh_cpuset(struct cgroup *cg, struct error *e)
 
 	if (index < 0 || cg->host->hierarchies[index].v2)
 		return 0;
-	r = each_level(cg, index, follow_level);
+	r = each_level(cg, index, false, follow_level);
 	if (r < 0 && r != -ENOENT)
 		return error_errno(e, -r, "widen the cpuset of cgroup \"%s\"", cg->path);
 	return 0;

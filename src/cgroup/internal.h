@@ -190,8 +190,8 @@ uint64_t cpu_weight_of_shares(uint64_t shares);
 /* Weight of BFQ 10 … 1000 → io.weight 1 … 10000. */
 uint64_t io_weight_of_blkio(uint64_t weight);
 
-/* v1 cpusets: fills what is empty from the nearest parent that is not. */
-int cpuset_fill(struct cgroup *cg, int index, struct error *e);
+/* v1 cpusets: fills what is empty from the nearest parent that is not. @made: the directory is new, hence empty. */
+int cpuset_fill(struct cgroup *cg, int index, bool made, struct error *e);
 /* Remembers that somebody chose the list by name: it does not follow hot-plug. */
 void cpuset_pin(const struct cgroup_dir *dir, bool cpus);
 

@@ -289,7 +289,7 @@ static int complete_v1(struct cgroup *cg, struct error *e)
 			continue;
 		r = tree_make(cg, (int)i, 0, &made, e);
 		if (r == 0 && (h->controllers & 1u << CONTROLLER_CPUSET))
-			r = cpuset_fill(cg, (int)i, e);
+			r = cpuset_fill(cg, (int)i, false, e);
 		if (r < 0)
 			return r;
 	}

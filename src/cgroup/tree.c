@@ -229,6 +229,11 @@ typedef int (*visit_fn)(int dirfd, void *data);
  * is no error. */
 static int walk(int dirfd, unsigned depth, visit_fn visit, void *data)
 {
+	/* Kernel file systems count directories in the number of links. Others say 1, or count as well. */
+	struct stat st;
+	if (fstat(dirfd, &st) == 0 && st.st_nlink == 2)
+		return visit(dirfd, data);
+
 	int copy = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	_cleanup_dir_ DIR *dir = copy < 0 ? NULL : fdopendir(copy);
 	struct dirent *entry;

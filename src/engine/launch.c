@@ -306,7 +306,8 @@ static int open_pipe(struct launch *launch, int index, int *ours, struct error *
 		return error_errno(e, errno, "pipe");
 	launch->child_stdio[index] = pair[input ? 0 : 1];
 	*ours = pair[input ? 1 : 0];
-	int r = fd_nonblock(*ours, true);
+	/* A new pipe has no flags that would have to be kept. */
+	int r = fcntl(*ours, F_SETFL, O_NONBLOCK) < 0 ? -errno : 0;
 	if (r == 0 && size && !input && fcntl(*ours, F_SETPIPE_SZ, (int)size) < 0)
 		r = -errno;
 	return r < 0 ? error_errno(e, -r, "pipe of %zu bytes", size) : 0;
