@@ -609,8 +609,9 @@ static int run_inherited(void)
 {
 	struct sigaction quit, realtime;
 
-	loop_new();
+	struct loop *loop = loop_new();
 	loop_child_reset();
+	loop_free(loop);
 	if (sigaction(SIGQUIT, NULL, &quit) < 0 || sigaction(SIGRTMIN, NULL, &realtime) < 0)
 		return 1;
 	return quit.sa_handler != SIG_DFL || realtime.sa_handler != SIG_DFL;
