@@ -11,6 +11,7 @@ teardown() { guest_stop; }
 	agent_start
 	create c1 /bin/sh -c 'echo hello; exit 7'
 	in_guest test -d /run/kata-containers/c1/rootfs/bin
+	[ "$(in_guest grep -c " /run/kata-containers/c1" /proc/self/mountinfo)" = 0 ]
 	[ "$(in_guest stat -c %a /run/kata-containers/c1/config.json)" = 600 ]
 	[ "$(in_guest cat /run/kata-containers/c1/config.json | jq -r .root.path)" = /run/kata-containers/c1/rootfs ]
 	start c1
