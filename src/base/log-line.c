@@ -190,6 +190,54 @@ size_t log_line_format(char out[LOG_LINE_MAX], const char *name, enum log_level 
 	return line.length;
 }
 
+/* KEY="VALUE" with a blank before all but the first. */
+static void line_word(struct line *line, const char *key, const char *value, size_t max)
+{
+	size_t key_length = strlen(key);
+
+	if (key_length + sizeof(" =\"\"") > line->limit - line->length)
+		return;
+	if (line->length > 0)
+		line_raw(line, " ", 1);
+	line_raw(line, key, key_length);
+	line_raw(line, "=\"", 2);
+	line->limit--;
+	line_escaped(line, value, max);
+	line->limit++;
+	line_raw(line, "\"", 1);
+}
+
+size_t log_line_logrus(char out[LOG_LINE_MAX], bool json, enum log_level level, const char *message,
+		       va_list arguments)
+{
+	static const char *const names[] = {
+		[LOG_CRITICAL] = "fatal", [LOG_ERROR] = "error", [LOG_WARNING] = "warning",
+		[LOG_INFO] = "info",	  [LOG_DEBUG] = "debug", [LOG_TRACE] = "trace",
+	};
+	const char *name = (unsigned int)level <= LOG_TRACE ? names[level] : "trace";
+	struct line line = {.out = out, .limit = LOG_LINE_MAX - TAIL};
+	void (*const add)(struct line *, const char *, const char *, size_t) = json ? line_pair : line_word;
+	char time[TIME_SIZE];
+
+	format_time(time);
+	add(&line, "time", time, TIME_SIZE);
+	if (json) {
+		line_pair(&line, "level", name, TIME_SIZE);
+	} else {
+		line_raw(&line, " level=", 7);
+		line_raw(&line, name, strlen(name));
+	}
+	add(&line, "msg", str_or_empty(message), LOG_LINE_MAX / 2);
+	for (const char *key; (key = va_arg(arguments, const char *));) {
+		const char *value = va_arg(arguments, const char *);
+
+		if (value && !is_fixed(key))
+			add(&line, key, value, LOG_LINE_MAX);
+	}
+	line_raw(&line, json ? "}\n" : "\n", json ? 2 : 1);
+	return line.length;
+}
+
 size_t log_line_text(char line[LOG_LINE_MAX], const char *name, enum log_level level, const char *subsystem,
 		     const char *message, ...)
 {

@@ -15,6 +15,9 @@
  */
 size_t log_line_format(char line[LOG_LINE_MAX], const char *name, enum log_level level, const char *subsystem,
 		       const char *message, va_list pairs);
+/* In one of logrus's forms: `time="…" level=warning msg="…" key="value"`, or the same as JSON. */
+size_t log_line_logrus(char line[LOG_LINE_MAX], bool json, enum log_level level, const char *message,
+		       va_list pairs);
 size_t log_line_text(char line[LOG_LINE_MAX], const char *name, enum log_level level, const char *subsystem,
 		     const char *message, ...) __attribute__((sentinel));
 

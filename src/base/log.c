@@ -74,6 +74,7 @@ static struct {
 	dev_t device; /* what @fd stood for when it was set */
 	ino_t inode;
 	bool identified;
+	enum log_form form;
 
 	struct loop *loop; /* NULL unless attached */
 	uint8_t *ours;	   /* a page that is wiped by fork(2): 1 in the process that attached */
@@ -629,7 +630,10 @@ void log_write(enum log_level level, const char *subsystem, const char *message,
 	if (!log_enabled(level) || (!attached && log_state.fd < 0))
 		return;
 	va_start(pairs, message);
-	size_t length = log_line_format(line, log_state.name, level, subsystem, message, pairs);
+	size_t length =
+		attached || log_state.form == LOG_FORM_KATA
+			? log_line_format(line, log_state.name, level, subsystem, message, pairs)
+			: log_line_logrus(line, log_state.form == LOG_FORM_JSON, level, message, pairs);
 	va_end(pairs);
 
 	if (attached) {
@@ -657,6 +661,11 @@ void log_set_fd(int fd)
 	identify();
 	if (is_attached())
 		main_open();
+}
+
+void log_set_form(enum log_form form)
+{
+	log_state.form = form;
 }
 
 int log_get_fd(void)

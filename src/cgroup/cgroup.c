@@ -295,6 +295,121 @@ int cgroup_attach_exec(struct cgroup *cg, pid_t pid, pid_t init, struct error *e
 	return 0;
 }
 
+/* --- places --------------------------------------------------------------------------------------------- */
+
+static bool climbs(const char *path)
+{
+	for (const char *part = path; *part;) {
+		size_t length = strcspn(part, "/");
+
+		if (length == 2 && memcmp(part, "..", 2) == 0)
+			return true;
+		part += length + (part[length] == '/');
+	}
+	return false;
+}
+
+/* Bits of the hierarchies that @place names by their controllers, -EINVAL with @e set; 0: it names none. */
+static int64_t named_hierarchies(const struct cgroup *cg, const char *place, const char *colon,
+				 struct error *e)
+{
+	uint64_t bits = 0;
+
+	for (const char *word = place; colon && word < colon;) {
+		size_t length = strcspn(word, ",:");
+		int controller = controller_find(word, length);
+		int index = controller < 0 ? -1 : host_find(cg->host, (enum controller)controller);
+
+		if (index < 0 || index >= 63)
+			return error_set(e, STATUS_INVALID_ARGUMENT, EINVAL,
+					 "unknown controller %.*s in \"%s\"", (int)length, word, place);
+		bits |= UINT64_C(1) << index;
+		word += length + 1;
+	}
+	if (colon && !bits)
+		return error_set(e, STATUS_INVALID_ARGUMENT, EINVAL, "no controller is named in \"%s\"",
+				 place);
+	return (int64_t)bits;
+}
+
+/* -ENOENT when the hierarchy has no such directory. */
+static int join_below(const struct cgroup *cg, int index, const char *below, pid_t pid)
+{
+	_cleanup_dir_of_cgroup_ struct cgroup_dir dir = {.fd = -1};
+	_cleanup_free_ char *path = NULL;
+	int r = cgroup_dir_open(cg, index, &dir);
+
+	if (r < 0)
+		return r;
+	below += strspn(below, "/");
+	if (asprintf(&path, "%s%scgroup.procs", below, *below ? "/" : "") < 0) {
+		path = NULL;
+		return -ENOMEM;
+	}
+	_cleanup_fd_ int fd = path_open(dir.fd, path, O_WRONLY | O_NOCTTY, 0, PATH_BENEATH);
+	return fd < 0 ? fd : join(fd, pid);
+}
+
+static int attach_place(struct cgroup *cg, pid_t pid, const char *place, uint64_t *done, struct error *e)
+{
+	const char *colon = strchr(place, ':'), *path = colon ? colon + 1 : place;
+	int64_t named = named_hierarchies(cg, place, colon, e);
+	bool joined = false;
+
+	if (named < 0)
+		return (int)named;
+	if (climbs(path))
+		return error_set(e, STATUS_INVALID_ARGUMENT, EINVAL, "bad sub cgroup path: \"%s\"", path);
+	if ((uint64_t)named & *done)
+		return error_set(e, STATUS_INVALID_ARGUMENT, EINVAL, "a controller in \"%s\" is named twice",
+				 place);
+	for (size_t i = 0; i < cg->host->count && i < 63; i++) {
+		uint64_t bit = UINT64_C(1) << i;
+
+		if ((named && !((uint64_t)named & bit)) || (*done & bit))
+			continue;
+		int r = join_below(cg, (int)i, path, pid);
+		if (r == -ENOENT && !named)
+			continue;
+		if (r < 0)
+			return error_errno(e, -r, "adding pid %d to cgroups: \"%s/%s\" in \"%s\"", (int)pid,
+					   cg->path, path, cg->host->hierarchies[i].mount);
+		*done |= bit;
+		joined = true;
+	}
+	return joined ? 0
+		      : error_errno(e, ENOENT, "adding pid %d to cgroups: \"%s/%s\"", (int)pid, cg->path,
+				    path);
+}
+
+int cgroup_attach_places(struct cgroup *cg, pid_t pid, const char *const *places, size_t n, struct error *e)
+{
+	uint64_t done = 0;
+
+	if (pid <= 1)
+		return error_set(e, STATUS_INTERNAL, EINVAL, "process %d cannot be moved to a cgroup",
+				 (int)pid);
+	/* Those with controllers go before those that stand for all the rest. */
+	for (int pass = 0; pass < 2; pass++) {
+		for (size_t i = 0; i < n; i++) {
+			if ((strchr(places[i], ':') == NULL) != (pass == 1))
+				continue;
+			int r = attach_place(cg, pid, places[i], &done, e);
+			if (r < 0)
+				return r;
+		}
+	}
+	for (size_t i = 0; i < cg->host->count; i++) {
+		int r = i < 63 && (done & UINT64_C(1) << i) ? 0 : join_at(cg, (int)i, pid);
+
+		if (is_denied(cg, r) || (r == -ENOENT && cg->driver == CGROUP_SYSTEMD))
+			continue;
+		if (r < 0)
+			return attach_error(cg, (int)i, pid, r, e);
+	}
+	return 0;
+}
+
 /* A process cannot be born in one hierarchy of several and be moved in the others: then it is moved in
  * all. */
 static int clone_index(const struct cgroup *cg)

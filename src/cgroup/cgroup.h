@@ -162,6 +162,13 @@ int cgroup_attach(struct cgroup *cg, pid_t pid, struct error *e);
 /* As above for a further process: where the directory itself refuses (EBUSY, the payload delegated to child cgroups),
  * goes where @init is. */
 int cgroup_attach_exec(struct cgroup *cg, pid_t pid, pid_t init, struct error *e);
+/*
+ * As above into nested cgroups that are there, and nowhere else. A place is "PATH" or "CONTROLLER[,CONTROLLER…]:PATH" (v1),
+ * with PATH below the container's own directory; "/" is that itself. Without controllers it stands for all hierarchies
+ * that have such a directory, one at least. Hierarchies that no place stands for: the container's own directory.
+ * INVALID_ARGUMENT: a path that climbs, a controller that is not here or named twice.
+ */
+int cgroup_attach_places(struct cgroup *cg, pid_t pid, const char *const *places, size_t n, struct error *e);
 /* As cgroup_open() for an exec next to @init. */
 int cgroup_open_exec(const struct cgroup *cg, pid_t init);
 

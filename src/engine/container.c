@@ -318,6 +318,12 @@ uint64_t container_hook_timeout(const struct container *container)
 	return container->engine->options.wire ? HOOK_TIMEOUT_MS : 0;
 }
 
+char *const *container_hook_environment(const struct container *container)
+{
+	/* An agent's own is of no meaning to anybody. */
+	return container->engine->options.wire ? NULL : environ;
+}
+
 static int remove_cgroup(struct buf *result, void *argument, struct error *e)
 {
 	return cgroup_delete(argument, e);

@@ -72,6 +72,7 @@ struct stdio_params {
 	enum stdio_kind kind;
 	int fds[3];	    /* STDIO_INHERIT without terminal */
 	int console_socket; /* terminal: send the pty's master there (SCM_RIGHTS) instead of keeping it; -1: keep */
+	bool plain_newlines; /* terminal: no carriage returns are added to what is written to it */
 };
 
 /* One process of a container: its init, or one that was executed. Owned by the container. */
@@ -156,7 +157,9 @@ struct exec_params {
 	const Grpc__Process *process;
 	struct stdio_params stdio;
 	unsigned preserve_fds;
-	const char *cgroup; /* below the container's, "" or NULL: where init is */
+	/* cgroup_attach_places(); none: where init is. Borrowed until @done. */
+	const char *const *cgroups;
+	size_t n_cgroups;
 };
 /*
  * Starts a further process. @done with 0 once its program was executed. The process object exists from this call on and

@@ -283,6 +283,7 @@ static int start_hooks(struct launch *launch, const char *kind, Grpc__Hook *cons
 		.state = buf_string(&state),
 		.cwd = container->bundle,
 		.default_timeout_ms = container_hook_timeout(container),
+		.environment = container_hook_environment(container),
 	};
 	/* Hooks have bounds of their own. */
 	loop_timer_remove(&launch->deadline);
@@ -333,6 +334,7 @@ static int run_poststop(struct launch *launch, struct error *e)
 		.state = buf_string(&state),
 		.cwd = container->bundle,
 		.default_timeout_ms = container_hook_timeout(container),
+		.environment = container_hook_environment(container),
 		.keep_going = true,
 	};
 	return hooks_start(container->engine->loop, &params, on_poststop, launch, e) ? LAUNCH_WAIT

@@ -144,6 +144,7 @@ static void run_poststop(struct removal *removal)
 		.count = hooks->n_poststop,
 		.state = buf_string(&state),
 		.cwd = container->bundle,
+		.environment = container_hook_environment(container),
 		.default_timeout_ms = container_hook_timeout(container),
 		.keep_going = true,
 	};

@@ -202,9 +202,13 @@ int devices_make(struct rootfs *rootfs, struct error *e)
 	int r = make_defaults(rootfs, dev, e);
 	if (r < 0)
 		return error_prefix(e, "device in /dev");
-	for (size_t i = 0; linux && i < linux->n_devices; i++)
+	for (size_t i = 0; linux && i < linux->n_devices; i++) {
+		/* The multiplexer is that of the container's own devpts, whatever is asked for. */
+		if (str_equal(linux->devices[i]->path, "/dev/ptmx"))
+			continue;
 		if (make_spec_device(rootfs, linux->devices[i], e) < 0)
 			return error_prefix(e, "device \"%s\"", str_or_empty(linux->devices[i]->path));
+	}
 	return 0;
 }
 

@@ -95,6 +95,8 @@ int container_state_json(const struct container *container, const char *status, 
 /* The spec's resources; texts live in the container's arena. 0 or -errno. */
 int container_resources(const struct container *container, struct cgroup_resources *out, struct error *e);
 uint64_t container_hook_timeout(const struct container *container);
+/* Of hooks that give none: the runtime's own, or NULL for an empty one. */
+char *const *container_hook_environment(const struct container *container);
 
 /* The cgroup goes: at once where it is empty and takes no waiting, else by a job. Returns 1 when a job was started
  * (*@job, which calls @done), 0, or -errno with @e set. */

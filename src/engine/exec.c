@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * A further process in a running container. The table is create's, shortened: no namespaces are made and nothing is
+ * A further process in a container that was created or runs. The table is create's, shortened: no namespaces are made and nothing is
  * mounted, and there is no gate: the end of the socket after READY is the success of execve(2).
  *
  * What the request leaves out is the container's: capabilities, no_new_privs, labels, and always its seccomp filter.
@@ -24,6 +24,12 @@
 #define CLONE_NEWTIME 0x00000080
 #endif
 
+/* Init is there from READY on, with all that is joined, whether it waits at its gate or runs. */
+static bool has_processes(const struct container *container)
+{
+	return container->status == CONTAINER_RUNNING || container->status == CONTAINER_CREATED;
+}
+
 static int plan(struct launch *launch, struct error *e)
 {
 	struct container *container = launch->container;
@@ -31,7 +37,7 @@ static int plan(struct launch *launch, struct error *e)
 	const Grpc__Linux *linux = container->spec->linux;
 	int flags = container->namespaces;
 
-	if (container->status != CONTAINER_RUNNING || !container->init->pid)
+	if (!has_processes(container) || !container->init->pid)
 		return error_set(e, STATUS_FAILED_PRECONDITION, ESRCH, "container \"%s\" is %s",
 				 container->id, container_status_name(container->status));
 	plan->container = container;
@@ -49,7 +55,7 @@ static int plan(struct launch *launch, struct error *e)
 		if (plan->seccomp_listener < 0)
 			return plan->seccomp_listener;
 	}
-	plan->cgroup = cgroup_open_exec(container->cgroup, container->init->pid);
+	plan->cgroup = launch->n_cgroups ? -1 : cgroup_open_exec(container->cgroup, container->init->pid);
 	return 0;
 }
 
@@ -122,6 +128,8 @@ static struct launch *launch_new(struct process *process, const struct exec_para
 	launch->container = process->container;
 	launch->process = process;
 	launch->stdio = params->stdio;
+	launch->cgroups = params->cgroups;
+	launch->n_cgroups = params->n_cgroups;
 	launch->socket = launch->child_end = -1;
 	launch->child_stdio[0] = launch->child_stdio[1] = launch->child_stdio[2] = -1;
 	launch->plan = (struct child_plan){
@@ -144,7 +152,7 @@ static struct launch *launch_new(struct process *process, const struct exec_para
 
 static int check(struct container *container, const struct exec_params *params, struct error *e)
 {
-	if (container->status != CONTAINER_RUNNING)
+	if (!has_processes(container))
 		return error_set(e, STATUS_FAILED_PRECONDITION, EINVAL,
 				 "cannot exec in container \"%s\": it is %s", container->id,
 				 container_status_name(container->status));

@@ -41,9 +41,12 @@ struct running {
 
 /* --- the program -------------------------------------------------------------------------------------------- */
 
-static void run_child(const Grpc__Hook *hook, const char *cwd, int in, int out, int err, int failure)
+static void run_child(const Grpc__Hook *hook, const struct hooks_params *params, int in, int out, int err,
+		      int failure)
 {
 	char *const empty[] = {NULL}, *path_only[] = {hook->path, NULL};
+	char *const *environment = params->environment ? params->environment : empty;
+	const char *cwd = params->cwd;
 	/* The decoder's arrays have no NULL at their end. */
 	char **argv = calloc(hook->n_args + 1, sizeof(char *)),
 	     **envp = calloc(hook->n_env + 1, sizeof(char *));
@@ -58,7 +61,7 @@ static void run_child(const Grpc__Hook *hook, const char *cwd, int in, int out, 
 		for (size_t i = 0; i < hook->n_env; i++)
 			envp[i] = hook->env[i];
 		(void)syscall(SYS_close_range, 3U, ~0U, 1U << 2 /* CLOSE_RANGE_CLOEXEC */);
-		execve(hook->path, hook->n_args ? argv : path_only, hook->n_env ? envp : empty);
+		execve(hook->path, hook->n_args ? argv : path_only, hook->n_env ? envp : environment);
 	}
 	int errnum = errno;
 	(void)!write(failure, &errnum, sizeof(errnum));
@@ -97,7 +100,7 @@ static void close_pairs(int pairs[4][2])
 }
 
 /* 0, or the negative errno with which the program could not be started. */
-static int start(struct running *run, const Grpc__Hook *hook, const char *cwd)
+static int start(struct running *run, const Grpc__Hook *hook, const struct hooks_params *params)
 {
 	enum { IN, OUT, ERR, FAILURE };
 	int pairs[4][2] = {{-1, -1}, {-1, -1}, {-1, -1}, {-1, -1}}, r = 0, errnum;
@@ -111,7 +114,7 @@ static int start(struct running *run, const Grpc__Hook *hook, const char *cwd)
 		return r;
 	}
 	if (pid == 0)
-		run_child(hook, cwd, pairs[IN][0], pairs[OUT][1], pairs[ERR][1], pairs[FAILURE][1]);
+		run_child(hook, params, pairs[IN][0], pairs[OUT][1], pairs[ERR][1], pairs[FAILURE][1]);
 	pairs[FAILURE][1] = fd_close(pairs[FAILURE][1]);
 	if (fd_read_all(pairs[FAILURE][0], &errnum, sizeof(errnum)) == sizeof(errnum)) {
 		close_pairs(pairs);
@@ -281,7 +284,7 @@ static int run_one(const struct hooks_params *params, size_t i, struct error *e)
 	    __builtin_mul_overflow((uint64_t)hook->timeout, 1000, &timeout_ms))
 		timeout_ms = 0;
 	run.state_left = strlen(run.state);
-	int r = start(&run, hook, params->cwd);
+	int r = start(&run, hook, params);
 	if (r < 0)
 		return error_errno(e, -r, "error running %s hook #%zu: %s: cannot be executed", params->kind,
 				   i, str_or_empty(hook->path));

@@ -5,7 +5,7 @@
 /*
  * Hooks: programs that run at a point of the container's life, with its state as JSON on stdin.
  *
- * A hook gets exactly its own environment, `args` (or its path where absent) as argv, the state on stdin and then end of
+ * A hook gets its own environment (where it gives none, what the caller says), `args` (or its path where absent) as argv, the state on stdin and then end of
  * file, and is killed with its process group at its timeout. Its output is collected, bounded, and logged; a failure is an
  * error that names kind, path, exit status and the end of what it said. It inherits no descriptors of ours.
  *
@@ -27,6 +27,7 @@ struct hooks_params {
 	size_t count;
 	const char *state;	     /* JSON */
 	const char *cwd;	     /* NULL: the caller's */
+	char *const *environment;    /* of hooks that give none; NULL: empty */
 	uint64_t default_timeout_ms; /* for hooks that give none; 0: no limit */
 	bool keep_going; /* a failure is logged as a warning and the next one runs; never an error (poststop) */
 };

@@ -113,6 +113,8 @@ int child_open_terminal(struct child *child, int root, struct error *e)
 		return 0;
 	int r = terminal_open(&child->terminal, root, child->proc, plan->credentials.uid,
 			      child->process->consolesize, e);
+	if (r == 0 && plan->plain_newlines)
+		r = terminal_plain_newlines(child->terminal.slave, e);
 	if (r < 0)
 		return r;
 	if (plan->console_socket >= 0)
@@ -192,12 +194,15 @@ static int run_hooks(struct child *child, const char *kind, Grpc__Hook *const *h
 	const char *status = str_equal(kind, "startContainer") ? "created" : "creating";
 	if (container_state_json(child->container, status, (pid_t)pid, &state) < 0)
 		return error_errno(e, ENOMEM, "%s hooks", kind);
+	/* Hooks of the payload get what the payload gets. */
+	char *const *environment = child->program.envp ? child->program.envp : environ;
 	const struct hooks_params params = {
 		.kind = kind,
 		.hooks = hooks,
 		.count = count,
 		.state = buf_string(&state),
 		.cwd = cwd,
+		.environment = container_hook_environment(child->container) ? environment : NULL,
 		.default_timeout_ms = container_hook_timeout(child->container),
 	};
 	return hooks_run_blocking(&params, e);

@@ -36,6 +36,7 @@ struct child_plan {
 	bool await_runtime; /* the parent has something to do between mounts and pivot */
 	int stdio[3];	    /* -1: leave what is there (terminal) */
 	int console_socket; /* terminal: the master goes there; -1: to the parent */
+	bool plain_newlines;
 	unsigned preserve_fds;
 
 	struct credentials credentials;

@@ -207,6 +207,8 @@ int child_become(struct child *child, struct error *e)
 		r = set_labels(child, e);
 	if (r == 0)
 		r = program_init(&child->program, child->process, e);
+	if (r == 0 && !child->container->engine->options.wire)
+		r = program_fill_home(&child->program, child->process, e);
 	/* As root first, who may enter what the user may not; a file system may see that the other way round. */
 	if (r == 0 && (r = enter_cwd(child, &first)) < 0 && r != -EACCES && e)
 		*e = first;

@@ -323,6 +323,7 @@ int launch_open_stdio(struct launch *launch, struct error *e)
 	launch->plan.console_socket = -1;
 	if (process->terminal) {
 		launch->plan.console_socket = launch->stdio.console_socket;
+		launch->plan.plain_newlines = launch->stdio.plain_newlines;
 		return 0;
 	}
 	for (int i = 0; i < 3; i++) {

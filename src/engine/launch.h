@@ -42,6 +42,8 @@ struct launch {
 	struct child_plan plan;
 	const struct namespace_fd *given; /* create: to be joined by descriptor */
 	size_t n_given;
+	const char *const *cgroups; /* exec: cgroup_attach_places() */
+	size_t n_cgroups;
 	struct stdio_params stdio;
 	int child_stdio[3]; /* the child's ends of pipes; -1 */
 	int socket;	    /* our end of the handshake; -1 */

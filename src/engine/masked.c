@@ -15,6 +15,9 @@
 #include "base/str.h"
 #include "engine/mount.h"
 
+/* A second cover is harmless: where there are many, looking for it costs more. */
+enum { REPEATED_MAX = 1024 };
+
 struct covers {
 	int directory, file; /* attached; -1 before the first use */
 };
@@ -75,6 +78,15 @@ static int mask(const struct rootfs *rootfs, const char *path, struct covers *co
 				   : cover(&covers->file, target, false, e);
 }
 
+static bool is_repeated(char *const *paths, size_t index)
+{
+	for (size_t i = 0; i < index; i++) {
+		if (str_equal(paths[i], paths[index]))
+			return true;
+	}
+	return false;
+}
+
 int masked_apply(struct rootfs *rootfs, struct error *e)
 {
 	const Grpc__Linux *linux = rootfs->spec->linux;
@@ -82,6 +94,8 @@ int masked_apply(struct rootfs *rootfs, struct error *e)
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && linux && i < linux->n_maskedpaths; i++) {
+		if (linux->n_maskedpaths < REPEATED_MAX && is_repeated(linux->maskedpaths, i))
+			continue;
 		r = mask(rootfs, linux->maskedpaths[i], &covers, e);
 		if (r < 0)
 			error_prefix(e, "mask \"%s\"", linux->maskedpaths[i]);

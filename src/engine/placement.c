@@ -70,12 +70,19 @@ int placement_enter_cgroup(struct launch *launch, struct error *e)
 	return cgroup_attach(container->cgroup, launch->process->pid, e);
 }
 
-static int attach_exec_job(struct buf *result, void *argument, struct error *e)
+static int join_cgroup(const struct launch *launch, struct error *e)
 {
-	const struct launch *launch = argument;
-	const struct container *container = launch->container;
+	struct cgroup *cgroup = launch->container->cgroup;
+	pid_t pid = launch->process->pid;
 
-	return cgroup_attach_exec(container->cgroup, launch->process->pid, launch->plan.init_pid, e);
+	if (launch->n_cgroups)
+		return cgroup_attach_places(cgroup, pid, launch->cgroups, launch->n_cgroups, e);
+	return cgroup_attach_exec(cgroup, pid, launch->plan.init_pid, e);
+}
+
+static int join_cgroup_job(struct buf *result, void *argument, struct error *e)
+{
+	return join_cgroup(argument, e);
 }
 
 int placement_join_cgroup(struct launch *launch, struct error *e)
@@ -86,8 +93,8 @@ int placement_join_cgroup(struct launch *launch, struct error *e)
 	if (launch->plan.in_cgroup_at_birth && cgroup_host_layout(container->engine->cgroups) == CGROUP_V2)
 		return 0;
 	if (cgroup_driver_of(container->cgroup) == CGROUP_SYSTEMD)
-		return launch_job(launch, "enter cgroup", attach_exec_job, e);
-	return cgroup_attach_exec(container->cgroup, launch->process->pid, launch->plan.init_pid, e);
+		return launch_job(launch, "enter cgroup", join_cgroup_job, e);
+	return join_cgroup(launch, e);
 }
 
 /* --- the rest --- */

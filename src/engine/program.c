@@ -178,6 +178,18 @@ memory:
 	return error_errno(e, ENOMEM, "environment of the process");
 }
 
+int program_fill_home(struct program *program, const Grpc__Process *process, struct error *e)
+{
+	for (size_t i = 0; program->envp[i]; i++) {
+		if (program->home || !str_equal(program->envp[i], "HOME="))
+			continue;
+		if (add_home(program, process->user ? process->user->uid : 0) < 0)
+			return error_errno(e, ENOMEM, "environment of the process");
+		program->envp[i] = program->home;
+	}
+	return 0;
+}
+
 void program_deinit(struct program *program)
 {
 	free(program->path);

@@ -31,6 +31,8 @@ struct program {
  * last one wins. 0 or -ENOMEM.
  */
 int program_init(struct program *program, const Grpc__Process *process, struct error *e);
+/* [child, likewise] An empty HOME counts as missing too, as with other runtimes (Kata's agent leaves it). 0 or -ENOMEM. */
+int program_fill_home(struct program *program, const Grpc__Process *process, struct error *e);
 void program_deinit(struct program *program);
 
 /*

@@ -92,14 +92,10 @@ int scheduler_validate(const Grpc__Scheduler *scheduler, const char *property, s
 	if (!find_word(policies, array_length(policies), scheduler->policy, &policy))
 		return unknown_word(e, property, "policy", scheduler->policy);
 	bool realtime = policy == POLICY_FIFO || policy == POLICY_RR;
-	bool nice = policy == POLICY_OTHER || policy == POLICY_BATCH;
 	if (scheduler->nice < -20 || scheduler->nice > 19)
 		return error_set(e, STATUS_INVALID_ARGUMENT, EINVAL, "%s.nice: %d is not within -20 … 19",
 				 property, scheduler->nice);
-	if (scheduler->nice && !nice)
-		return error_set(e, STATUS_INVALID_ARGUMENT, EINVAL,
-				 "%s.nice: only SCHED_OTHER and SCHED_BATCH have it, not %s", property,
-				 scheduler->policy);
+	/* The kernel, and so others, pass over a nice value where the policy has none. */
 	if (scheduler->priority && !realtime)
 		return error_set(e, STATUS_INVALID_ARGUMENT, EINVAL,
 				 "%s.priority: only SCHED_FIFO and SCHED_RR have it, not %s", property,
@@ -272,27 +268,44 @@ static const struct word memory_flags[] = {
 };
 enum { MODE_DEFAULT = 0, MODE_LOCAL = 4, NODE_WORDS = 1024 / 64 };
 
+static unsigned count_nodes(const uint64_t nodes[NODE_WORDS])
+{
+	unsigned count = 0;
+
+	for (size_t i = 0; i < NODE_WORDS; i++)
+		count += (unsigned)__builtin_popcountll(nodes[i]);
+	return count;
+}
+
 int memory_policy_validate(const Grpc__LinuxMemoryPolicy *policy, const char *property, struct error *e)
 {
-	uint64_t nodes[NODE_WORDS], flags;
-	int64_t mode;
+	uint64_t nodes[NODE_WORDS] = {0};
+	int64_t mode, flag;
 
 	if (!policy)
 		return 0;
 	if (!find_word(memory_modes, array_length(memory_modes), policy->mode, &mode))
-		return unknown_word(e, property, "mode", policy->mode);
+		return error_set(e, STATUS_INVALID_ARGUMENT, EINVAL,
+				 "%s.mode: invalid memory policy mode \"%s\"", property,
+				 str_or_empty(policy->mode));
 	bool has_nodes = !str_is_empty(policy->nodes);
 	if (has_nodes && number_list_parse(policy->nodes, nodes, NODE_WORDS) < 0)
 		return error_set(e, STATUS_INVALID_ARGUMENT, EINVAL,
-				 "%s.nodes: \"%s\" is no list of memory nodes", property, policy->nodes);
+				 "%s.nodes: invalid memory policy nodes \"%s\"", property, policy->nodes);
 	if (has_nodes && (mode == MODE_DEFAULT || mode == MODE_LOCAL))
-		return error_set(e, STATUS_INVALID_ARGUMENT, EINVAL, "%s.nodes: %s takes none", property,
-				 policy->mode);
+		return error_set(e, STATUS_INVALID_ARGUMENT, EINVAL,
+				 "%s.nodes: %s mode requires 0 nodes but got %u", property, policy->mode,
+				 count_nodes(nodes));
 	if (!has_nodes && mode > 1 && mode != MODE_LOCAL)
 		return error_set(e, STATUS_INVALID_ARGUMENT, EINVAL, "%s.nodes: %s needs some", property,
 				 policy->mode);
-	return collect_flags(memory_flags, array_length(memory_flags), policy->flags, policy->n_flags,
-			     property, &flags, e);
+	for (size_t i = 0; i < policy->n_flags; i++) {
+		if (!find_word(memory_flags, array_length(memory_flags), policy->flags[i], &flag))
+			return error_set(e, STATUS_INVALID_ARGUMENT, EINVAL,
+					 "%s.flags: invalid memory policy flag \"%s\"", property,
+					 str_or_empty(policy->flags[i]));
+	}
+	return 0;
 }
 
 int memory_policy_apply(const Grpc__LinuxMemoryPolicy *policy, struct error *e)

@@ -68,6 +68,7 @@ static void run_poststart(struct start *start)
 		.count = hooks->n_poststart,
 		.state = buf_string(&state),
 		.cwd = container->bundle,
+		.environment = container_hook_environment(container),
 		.default_timeout_ms = container_hook_timeout(container),
 	};
 	loop_fd_remove(&start->source);

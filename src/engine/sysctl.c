@@ -95,7 +95,7 @@ static const char *flag_word(int flag)
 	}
 }
 
-int sysctl_validate(const char *key, int flags, bool wire, bool has_hostname, struct error *e)
+int sysctl_validate(const char *key, int flags, bool wire, struct error *e)
 {
 	char path[SYSCTL_PATH_MAX];
 
@@ -110,9 +110,9 @@ int sysctl_validate(const char *key, int flags, bool wire, bool has_hostname, st
 		return error_set(e, STATUS_INVALID_ARGUMENT, EINVAL,
 				 "%s needs a namespace of type %s of the container's own", key,
 				 flag_word(rule->flag));
-	if (strcmp(path, "kernel/hostname") == 0 && (wire || has_hostname))
+	if (strcmp(path, "kernel/hostname") == 0)
 		return error_set(e, STATUS_INVALID_ARGUMENT, EINVAL,
-				 "kernel.hostname conflicts with `hostname`");
+				 "kernel.hostname conflicts with `hostname`, which is to be used");
 	return 0;
 }
 

@@ -20,9 +20,9 @@ int sysctl_path(const char *key, char path[SYSCTL_PATH_MAX]);
 
 /*
  * May a container with the namespaces @flags (CLONE_NEW*) set @key? 0, or -EINVAL with the reason in @e. With @wire,
- * `net.*` and `user.*` are always allowed (struct validate_context).
+ * `net.*` and `user.*` are always allowed (struct validate_context). `kernel.hostname` never is: a spec has `hostname`.
  */
-int sysctl_validate(const char *key, int flags, bool wire, bool has_hostname, struct error *e);
+int sysctl_validate(const char *key, int flags, bool wire, struct error *e);
 
 /* [child] Writes all. @proc: descriptor of a procfs's root. A key that this kernel does not have is an error, or, with @wire
  * (the host cannot know the guest's kernel), a warning. 0 or the first -errno, naming key and value. */

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -79,6 +80,18 @@ int terminal_open(struct terminal *terminal, int root, int proc, uid_t uid, cons
 		return error_errno(e, -r, "set the terminal's size");
 	terminal->master = fd_steal(&master);
 	terminal->slave = fd_steal(&slave);
+	return 0;
+}
+
+int terminal_plain_newlines(int slave, struct error *e)
+{
+	struct termios settings;
+
+	if (tcgetattr(slave, &settings) < 0)
+		return error_errno(e, errno, "read the terminal's settings");
+	settings.c_oflag &= ~(tcflag_t)ONLCR;
+	if (tcsetattr(slave, TCSANOW, &settings) < 0)
+		return error_errno(e, errno, "change the terminal's settings");
 	return 0;
 }
 

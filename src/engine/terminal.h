@@ -23,6 +23,8 @@ struct terminal {
  */
 int terminal_open(struct terminal *terminal, int root, int proc, uid_t uid, const Grpc__Box *size,
 		  struct error *e);
+/* What is written to the terminal is read from its master as it is, without a carriage return before each newline. */
+int terminal_plain_newlines(int slave, struct error *e);
 /* [child, after setsid] @slave becomes the controlling terminal and 0, 1, 2. 0 or -errno. */
 int terminal_attach(int slave, struct error *e);
 

@@ -57,17 +57,17 @@ static void sysctl_rules(void **state)
 {
 	struct error e = ERROR_INIT;
 
-	assert_int_equal(sysctl_validate("kernel.shmmax", CLONE_NEWIPC, false, false, &e), 0);
-	assert_int_equal(sysctl_validate("kernel.shmmax", CLONE_NEWNET, true, false, &e), -EINVAL);
-	assert_int_equal(sysctl_validate("fs/mqueue/msg_max", CLONE_NEWIPC, false, false, &e), 0);
-	assert_int_equal(sysctl_validate("fs.mqueue", CLONE_NEWIPC, false, false, &e), -EINVAL);
-	assert_int_equal(sysctl_validate("kernel.semx", CLONE_NEWIPC, false, false, &e), -EINVAL);
-	assert_int_equal(sysctl_validate("kernel.domainname", CLONE_NEWUTS, true, true, &e), 0);
-	assert_int_equal(sysctl_validate("kernel.hostname", CLONE_NEWUTS, false, false, &e), 0);
-	assert_int_equal(sysctl_validate("kernel.hostname", CLONE_NEWUTS, true, false, &e), -EINVAL);
-	assert_int_equal(sysctl_validate("user.max_user_namespaces", 0, false, false, &e), -EINVAL);
-	assert_int_equal(sysctl_validate("user.max_user_namespaces", CLONE_NEWUSER, false, false, &e), 0);
-	assert_int_equal(sysctl_validate("net.core.somaxconn", 0, true, false, &e), 0);
+	assert_int_equal(sysctl_validate("kernel.shmmax", CLONE_NEWIPC, false, &e), 0);
+	assert_int_equal(sysctl_validate("kernel.shmmax", CLONE_NEWNET, true, &e), -EINVAL);
+	assert_int_equal(sysctl_validate("fs/mqueue/msg_max", CLONE_NEWIPC, false, &e), 0);
+	assert_int_equal(sysctl_validate("fs.mqueue", CLONE_NEWIPC, false, &e), -EINVAL);
+	assert_int_equal(sysctl_validate("kernel.semx", CLONE_NEWIPC, false, &e), -EINVAL);
+	assert_int_equal(sysctl_validate("kernel.domainname", CLONE_NEWUTS, true, &e), 0);
+	assert_int_equal(sysctl_validate("kernel.hostname", CLONE_NEWUTS, false, &e), -EINVAL);
+	assert_int_equal(sysctl_validate("kernel.hostname", CLONE_NEWUTS, true, &e), -EINVAL);
+	assert_int_equal(sysctl_validate("user.max_user_namespaces", 0, false, &e), -EINVAL);
+	assert_int_equal(sysctl_validate("user.max_user_namespaces", CLONE_NEWUSER, false, &e), 0);
+	assert_int_equal(sysctl_validate("net.core.somaxconn", 0, true, &e), 0);
 }
 
 static int sysctl_child(void *argument)

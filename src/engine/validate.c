@@ -389,10 +389,14 @@ static int check_sysctls(const Grpc__Spec *spec, const struct validate_context *
 			 struct error *e)
 {
 	for (size_t i = 0; i < spec->linux->n_sysctl; i++) {
-		int r = sysctl_validate(spec->linux->sysctl[i]->key, flags, context->wire,
-					!str_is_empty(spec->hostname), e);
+		const Grpc__Linux__SysctlEntry *entry = spec->linux->sysctl[i];
+		char path[SYSCTL_PATH_MAX];
+		int r = sysctl_validate(entry->key, flags, context->wire, e);
 		if (r < 0)
 			return error_prefix(e, "linux.sysctl");
+		if (!str_is_empty(spec->domainname) && sysctl_path(entry->key, path) == 0 &&
+		    str_equal(path, "kernel/domainname") && !str_equal(spec->domainname, entry->value))
+			return invalid(e, "linux.sysctl: kernel.domainname conflicts with `domainname`");
 	}
 	return 0;
 }

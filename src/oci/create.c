@@ -125,12 +125,14 @@ static int take_listen_fds(struct create *c, struct error *e)
 	return r < 0 ? error_errno(e, -r, "pass LISTEN_FDS") : 0;
 }
 
-/* They must be there: a number that is free now would be taken by something of ours, and then leak. */
+/* They must be there: a number that is free now would be taken by something of ours, and then leak. What is ours already
+ * (the log) is closed on execution, and so was not given to us. */
 static int check_preserved(const struct create *c, struct error *e)
 {
 	for (unsigned i = 0; i < c->preserve_fds; i++) {
-		if (fcntl((int)(3 + i), F_GETFD) < 0)
-			return error_errno(e, errno, "--preserve-fds: descriptor %u", 3 + i);
+		int flags = fcntl((int)(3 + i), F_GETFD);
+		if (flags < 0 || (flags & FD_CLOEXEC))
+			return error_errno(e, EBADF, "--preserve-fds: descriptor %u", 3 + i);
 	}
 	return 0;
 }
@@ -216,7 +218,10 @@ static int make(struct session *s, struct create *c, const char *id, struct erro
 		.bundle = c->bundle_path,
 		.spec = c->spec,
 		.arena = steal_pointer(c->arena),
-		.stdio = {.kind = STDIO_INHERIT, .fds = {0, 1, 2}, .console_socket = c->console},
+		.stdio = {.kind = STDIO_INHERIT,
+			  .fds = {0, 1, 2},
+			  .console_socket = c->console,
+			  .plain_newlines = c->console < 0},
 		.preserve_fds = c->preserve_fds,
 		.no_new_keyring = c->no_new_keyring,
 		.gate = c->gate,

@@ -30,12 +30,22 @@ struct list_option {
 struct exec {
 	const char *process_file, *pid_file, *console_socket;
 	const char *cwd, *user, *apparmor, *label;
-	struct list_option env, capabilities, groups;
+	struct list_option env, capabilities, groups, cgroups;
 	unsigned preserve_fds;
 	bool detach, tty, no_new_privileges, ignore_paused;
 };
 
-enum { CONSOLE_SOCKET = 256, PID_FILE, CWD, APPARMOR, LABEL, NO_NEW_PRIVILEGES, PRESERVE_FDS, IGNORE_PAUSED };
+enum {
+	CONSOLE_SOCKET = 256,
+	PID_FILE,
+	CWD,
+	APPARMOR,
+	LABEL,
+	NO_NEW_PRIVILEGES,
+	PRESERVE_FDS,
+	IGNORE_PAUSED,
+	CGROUP
+};
 
 static const struct option options[] = {
 	{"process", required_argument, NULL, 'p'},
@@ -52,6 +62,7 @@ static const struct option options[] = {
 	{"no-new-privs", no_argument, NULL, NO_NEW_PRIVILEGES},
 	{"cap", required_argument, NULL, 'c'},
 	{"preserve-fds", required_argument, NULL, PRESERVE_FDS},
+	{"cgroup", required_argument, NULL, CGROUP},
 	{"ignore-paused", no_argument, NULL, IGNORE_PAUSED},
 	{NULL, 0, NULL, 0},
 };
@@ -89,6 +100,9 @@ static int parse(struct oci *oci, struct exec *x, int argc, char **argv)
 			break;
 		case 'c':
 			r = list_add(oci, &x->capabilities, optarg);
+			break;
+		case CGROUP:
+			r = list_add(oci, &x->cgroups, optarg);
 			break;
 		case 't':
 			x->tty = true;
@@ -185,8 +199,12 @@ static int add_capabilities(Grpc__Process *p, const struct list_option *more, st
 	c->bounding = with_values(c->bounding, c->n_bounding, more, arena);
 	c->effective = with_values(c->effective, c->n_effective, more, arena);
 	c->permitted = with_values(c->permitted, c->n_permitted, more, arena);
-	if (!c->bounding || !c->effective || !c->permitted)
+	/* Ambient ones must be inheritable, which is for the configuration to say. */
+	if (c->n_inheritable)
+		c->ambient = with_values(c->ambient, c->n_ambient, more, arena);
+	if (!c->bounding || !c->effective || !c->permitted || (c->n_inheritable && !c->ambient))
 		return -ENOMEM;
+	c->n_ambient += c->n_inheritable ? more->count : 0;
 	c->n_bounding += more->count;
 	c->n_effective += more->count;
 	c->n_permitted += more->count;
@@ -269,6 +287,8 @@ static int execute(struct session *s, const struct exec *x, const Grpc__Process 
 			  .console_socket = console,
 			  .plain_newlines = console < 0},
 		.preserve_fds = x->preserve_fds,
+		.cgroups = x->cgroups.values,
+		.n_cgroups = x->cgroups.count,
 	};
 
 	if (x->console_socket && console < 0)

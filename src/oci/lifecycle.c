@@ -54,6 +54,38 @@ static int kill_all(struct oci *oci, const char *id, int signal, struct error *e
 	return r;
 }
 
+/* A shared pid namespace does not end with init: as with other runtimes, KILL is for all of the container there. */
+static bool shares_pids(const struct oci *oci, const char *id)
+{
+	struct state_dir dir = STATE_DIR_INIT;
+	struct error ignored = ERROR_INIT;
+	struct arena *arena = arena_new(16 << 10);
+	const Grpc__Spec *spec = NULL;
+	bool own = false;
+
+	if (arena && state_dir_open(&dir, oci, id, STATE_UNLOCKED, &ignored) == 0)
+		spec = state_dir_load_spec(&dir, arena, &ignored);
+	for (size_t i = 0; spec && spec->linux && i < spec->linux->n_namespaces; i++) {
+		const Grpc__LinuxNamespace *ns = spec->linux->namespaces[i];
+		own |= str_equal(ns->type, "pid") && str_is_empty(ns->path);
+	}
+	bool shares = spec && !own;
+	state_dir_close(&dir);
+	arena_free(arena);
+	return shares;
+}
+
+static int kill_shared(struct oci *oci, const char *id, struct error *e)
+{
+	struct error own = ERROR_INIT;
+	int all = kill_all(oci, id, SIGKILL, e);
+	/* Init may have gone, or live outside its cgroup. */
+	int r = kill_init(oci, id, SIGKILL, &own);
+
+	/* Users may have no cgroup of their own. */
+	return all < 0 && oci->rootless && r == 0 ? 0 : all;
+}
+
 int command_kill(struct oci *oci, int argc, char **argv)
 {
 	static const struct option options[] = {{"all", no_argument, NULL, 'a'}, {NULL, 0, NULL, 0}};
@@ -73,7 +105,13 @@ int command_kill(struct oci *oci, int argc, char **argv)
 	int signal = signal_number(name);
 	if (signal < 0)
 		return oci_complain(oci, "unknown signal \"%s\"", name);
-	int r = all ? kill_all(oci, id, signal, &e) : kill_init(oci, id, signal, &e);
+	int r;
+	if (all)
+		r = kill_all(oci, id, signal, &e);
+	else if (signal == SIGKILL && shares_pids(oci, id))
+		r = kill_shared(oci, id, &e);
+	else
+		r = kill_init(oci, id, signal, &e);
 	return r < 0 ? oci_fail(oci, &e) : 0;
 }
 

@@ -173,6 +173,12 @@ static void print_help(FILE *out)
 	      out);
 }
 
+static void print_command_help(const struct command *command)
+{
+	printf("usage: kata-oci [GLOBAL OPTIONS] %s %s\n\n%s; see kata-oci(8) for its options\n",
+	       command->name, command->arguments, command->summary);
+}
+
 static void print_version(void)
 {
 	printf("kata-oci version %s\nspec: %s\n", OCI_VERSION, OCI_RUNTIME_SPEC_VERSION);
@@ -183,6 +189,7 @@ static int set_root(struct oci *oci, const char *given)
 	const char *runtime = getenv("XDG_RUNTIME_DIR");
 	int n;
 
+	oci->root_given = given != NULL;
 	if (given && given[0] == '/') {
 		oci->root = given;
 		return 0;
@@ -205,18 +212,16 @@ static int set_root(struct oci *oci, const char *given)
 	return 0;
 }
 
-/* The engine's own records: in a JSON log they fit, else only somebody who debugs wants them. */
+/* The engine's warnings, and with --debug all that it does, in the log or on stderr. */
 static void set_up_log(const struct oci *oci)
 {
-	int fd = -1;
+	int fd = 2;
 
-	if (oci->log_path && (oci->log_json || oci->debug))
+	if (oci->log_path)
 		fd = open(oci->log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0644);
-	else if (oci->debug)
-		fd = 2;
+	log_init("kata-oci");
+	log_set_form(oci->log_json ? LOG_FORM_JSON : LOG_FORM_TEXT);
 	log_set_fd(fd);
-	if (fd >= 0)
-		log_init("kata-oci");
 	log_set_level(oci->debug ? LOG_DEBUG : LOG_WARNING);
 }
 
@@ -328,6 +333,10 @@ int main(int argc, char **argv)
 	set_up_log(&oci);
 	argc -= optind;
 	argv += optind;
+	if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
+		print_command_help(oci.command);
+		return 0;
+	}
 	/* A second round of getopt, for the command's own options. */
 	optind = 0;
 	return oci.command->run(&oci, argc, argv);

@@ -16,7 +16,8 @@
 #include "base/error.h"
 
 struct oci {
-	const char *root;     /* where states live */
+	const char *root; /* where states live */
+	bool root_given;
 	const char *log_path; /* NULL: none */
 	bool log_json;
 	bool debug;

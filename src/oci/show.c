@@ -6,6 +6,7 @@
 #include <getopt.h>
 #include <pwd.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -40,49 +41,61 @@ static void append_created(struct buf *out, uint64_t nanoseconds)
 	buf_printf(out, "%s.%09uZ", text, (unsigned)(nanoseconds % 1000000000));
 }
 
+/* "NAME": on a line of its own, or on the one line that everything is on where @indent is NULL. */
+static void append_name(struct buf *out, const char *indent, const char *name)
+{
+	if (indent)
+		buf_printf(out, "\n%s", indent);
+	json_append_quoted(out, name);
+	buf_append_string(out, indent ? ": " : ":");
+}
+
 static void append_text(struct buf *out, const char *indent, const char *name, const char *value)
 {
-	buf_printf(out, "%s\"%s\": ", indent, name);
+	append_name(out, indent, name);
 	json_append_quoted(out, str_or_empty(value));
-	buf_append_string(out, ",\n");
+	buf_append_char(out, ',');
 }
 
 /* --- state -------------------------------------------------------------------------------------------------- */
 
-static void append_annotations(struct buf *out, const char *indent, const Grpc__Spec *spec)
+static void append_annotations(struct buf *out, bool lines, const Grpc__Spec *spec)
 {
-	for (size_t i = 0; spec && i < spec->n_annotations; i++) {
-		buf_printf(out, i ? ",\n%s  " : ",\n%s\"annotations\": {\n%s  ", indent, indent);
-		json_append_quoted(out, str_or_empty(spec->annotations[i]->key));
-		buf_append_string(out, ": ");
+	if (!spec || !spec->n_annotations)
+		return;
+	buf_append_char(out, ',');
+	append_name(out, lines ? "  " : NULL, "annotations");
+	for (size_t i = 0; i < spec->n_annotations; i++) {
+		buf_append_char(out, i ? ',' : '{');
+		append_name(out, lines ? "    " : NULL, str_or_empty(spec->annotations[i]->key));
 		json_append_quoted(out, str_or_empty(spec->annotations[i]->value));
 	}
-	if (spec && spec->n_annotations)
-		buf_printf(out, "\n%s}", indent);
+	buf_append_string(out, lines ? "\n  }" : "}");
 }
 
-static void append_state(struct buf *out, const char *indent, const struct container_record *record,
+static void append_state(struct buf *out, bool lines, const struct container_record *record,
 			 const Grpc__Spec *spec, const char *owner)
 {
-	char inner[16];
+	const char *indent = lines ? "  " : NULL;
 	enum container_status status = state_status(record);
 
-	(void)snprintf(inner, sizeof(inner), "%s  ", indent);
-	buf_printf(out, "%s{\n", indent);
-	append_text(out, inner, "ociVersion",
+	buf_append_char(out, '{');
+	append_text(out, indent, "ociVersion",
 		    spec && !str_is_empty(spec->version) ? spec->version : OCI_RUNTIME_SPEC_VERSION);
-	append_text(out, inner, "id", record->id);
-	buf_printf(out, "%s\"pid\": %d,\n", inner, status == CONTAINER_STOPPED ? 0 : (int)record->pid);
-	append_text(out, inner, "status", container_status_name(status));
-	append_text(out, inner, "bundle", record->bundle);
-	append_text(out, inner, "rootfs", record->rootfs);
-	buf_printf(out, "%s\"created\": \"", inner);
+	append_text(out, indent, "id", record->id);
+	append_name(out, indent, "pid");
+	buf_printf(out, "%d,", status == CONTAINER_STOPPED ? 0 : (int)record->pid);
+	append_text(out, indent, "status", container_status_name(status));
+	append_text(out, indent, "bundle", record->bundle);
+	append_text(out, indent, "rootfs", record->rootfs);
+	append_name(out, indent, "created");
+	buf_append_char(out, '"');
 	append_created(out, record->created);
-	buf_append_string(out, "\",\n");
-	buf_printf(out, "%s\"owner\": ", inner);
+	buf_append_string(out, "\",");
+	append_name(out, indent, "owner");
 	json_append_quoted(out, owner);
-	append_annotations(out, inner, spec);
-	buf_printf(out, "\n%s}", indent);
+	append_annotations(out, lines, spec);
+	buf_append_string(out, lines ? "\n}" : "}");
 }
 
 /* By the C library: this is the host's, not the container's. A static program has /etc/passwd alone. */
@@ -130,7 +143,7 @@ int command_state(struct oci *oci, int argc, char **argv)
 	}
 	struct arena *arena = arena_new(0);
 	owner_of(&dir, owner, sizeof(owner));
-	append_state(&out, "", &record, arena ? state_dir_load_spec(&dir, arena, &ignored) : NULL, owner);
+	append_state(&out, true, &record, arena ? state_dir_load_spec(&dir, arena, &ignored) : NULL, owner);
 	arena_free(arena);
 	container_record_deinit(&record);
 	state_dir_close(&dir);
@@ -153,8 +166,9 @@ static void append_listed(struct buf *out, enum list_format format, const struct
 		buf_printf(out, "%s\n", record->id);
 	} else if (format == LIST_JSON) {
 		struct arena *arena = arena_new(0);
-		buf_append_string(out, first ? "\n" : ",\n");
-		append_state(out, "  ", record, arena ? state_dir_load_spec(dir, arena, &ignored) : NULL,
+		if (!first)
+			buf_append_char(out, ',');
+		append_state(out, false, record, arena ? state_dir_load_spec(dir, arena, &ignored) : NULL,
 			     owner);
 		arena_free(arena);
 	} else {
@@ -166,26 +180,35 @@ static void append_listed(struct buf *out, enum list_format format, const struct
 	}
 }
 
-static void append_all(const struct oci *oci, enum list_format format, struct buf *out)
+static int is_id(const struct dirent *entry)
 {
-	_cleanup_dir_ DIR *root = opendir(oci->root);
-	const struct dirent *entry;
+	return id_valid(entry->d_name);
+}
+
+/* By name. A root that is given must be there; the usual one is made by the first container. */
+static int append_all(const struct oci *oci, enum list_format format, struct buf *out)
+{
+	struct dirent **entries = NULL;
+	int count = scandir(oci->root, &entries, is_id, alphasort);
 	bool first = true;
 
-	while (root && (entry = readdir(root))) {
+	if (count < 0 && (errno != ENOENT || oci->root_given))
+		return oci_complain(oci, "open %s: %s", oci->root, error_name(errno));
+	for (int i = 0; i < count; i++) {
 		struct state_dir dir = STATE_DIR_INIT;
 		struct container_record record;
 		struct error e = ERROR_INIT;
-		if (!id_valid(entry->d_name) ||
-		    state_dir_open(&dir, oci, entry->d_name, STATE_UNLOCKED, &e) < 0)
-			continue;
-		if (state_dir_load(&dir, &record, &e) == 0) {
+		int r = state_dir_open(&dir, oci, entries[i]->d_name, STATE_UNLOCKED, &e);
+		if (r == 0 && state_dir_load(&dir, &record, &e) == 0) {
 			append_listed(out, format, &dir, &record, first);
 			container_record_deinit(&record);
 			first = false;
 		}
 		state_dir_close(&dir);
+		free(entries[i]);
 	}
+	free(entries);
+	return 0;
 }
 
 /* "table" or "json" into *@json. 0, or the exit status. */
@@ -220,9 +243,10 @@ int command_list(struct oci *oci, int argc, char **argv)
 	else if (!quiet)
 		buf_printf(&out, "%-24s %-8s %-8s %-40s %-30s %s\n", "ID", "PID", "STATUS", "BUNDLE",
 			   "CREATED", "OWNER");
-	append_all(oci, quiet ? LIST_QUIET : json ? LIST_JSON : LIST_TABLE, &out);
+	if (append_all(oci, quiet ? LIST_QUIET : json ? LIST_JSON : LIST_TABLE, &out))
+		return 1;
 	if (json)
-		buf_append_string(&out, "\n]\n");
+		buf_append_string(&out, "]\n");
 	return out.failed || fd_write_all(1, buf_begin(&out), out.length) < 0 ? 1 : 0;
 }
 

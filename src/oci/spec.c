@@ -3,7 +3,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <linux/magic.h>
 #include <stdio.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -72,6 +74,14 @@ static void append_mounts(struct buf *out, const struct mount_line *lines, size_
 			   last && i + 1 == count ? "" : ",");
 }
 
+/* On v1 programs find their cgroups by paths that are the host's, so a namespace is nothing to begin with. */
+static bool cgroups_are_v2(void)
+{
+	struct statfs fs;
+
+	return statfs("/sys/fs/cgroup", &fs) == 0 && fs.f_type == CGROUP2_SUPER_MAGIC;
+}
+
 static void append_linux(struct buf *out, bool without_root)
 {
 	static const char *const masked[] = {"/proc/acpi",	  "/proc/asound",	 "/proc/kcore",
@@ -94,9 +104,8 @@ static void append_linux(struct buf *out, bool without_root)
 	}
 	buf_printf(out,
 		   "    \"namespaces\": [\n      {\"type\": \"pid\"}, {\"type\": \"ipc\"}, {\"type\": "
-		   "\"uts\"}, {\"type\": "
-		   "\"mount\"},\n      {\"type\": \"cgroup\"}, {\"type\": \"%s\"}\n    ],\n",
-		   without_root ? "user" : "network");
+		   "\"uts\"}, {\"type\": \"mount\"},\n      %s{\"type\": \"%s\"}\n    ],\n",
+		   cgroups_are_v2() ? "{\"type\": \"cgroup\"}, " : "", without_root ? "user" : "network");
 	for (size_t i = 0; i < array_length(masked); i++)
 		buf_printf(out, "%s\"%s\"", i ? ", " : "    \"maskedPaths\": [\n      ", masked[i]);
 	for (size_t i = 0; i < array_length(readonly); i++)
