@@ -21,7 +21,8 @@ int main(int argc, char **argv)
 		execvp(argv[1], argv + 1);
 		_exit(127);
 	}
-	if (pid < 0 || waitpid(pid, &status, 0) < 0 || getrusage(RUSAGE_CHILDREN, &usage) < 0)
+	/* RUSAGE_CHILDREN would count what the shell that became us has waited for. */
+	if (pid < 0 || wait4(pid, &status, 0, &usage) < 0)
 		return 1;
 	dprintf(3, "%ld\n", usage.ru_maxrss);
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
