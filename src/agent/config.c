@@ -36,6 +36,7 @@ static const char *const rest_api_words[] = {"all", "attestation", "resource", N
 static const char *const procs_words[] = {"none", "attestation-agent", "confidential-data-hub",
 					  "api-server-rest", NULL};
 static const char *const no_v1_words[] = {"", "all", NULL};
+static const char *const cgroup_devices_words[] = {"auto", "off", "on", NULL};
 
 #define AT(member) offsetof(struct config, member)
 #define AGENT(name, kind, initial)                                                                           \
@@ -68,6 +69,8 @@ static const struct key keys[] = {
 	 AT(unified_cgroup_hierarchy), "false", NULL},
 	{"cgroup_no_v1", NULL, NULL, VALUE_WORD, AT(cgroup_no_v1), "", no_v1_words},
 	AGENT(cgroup_driver, VALUE_CGROUP_DRIVER, "auto"),
+	{"agent.cgroup_devices", "cgroup_devices", NULL, VALUE_WORD, AT(cgroup_devices), "auto",
+	 cgroup_devices_words},
 	{"agent.renew", "renew", "KATA_AGENT_RENEW", VALUE_SWITCH, AT(renew), "false", NULL},
 	AGENT(https_proxy, VALUE_URL, ""),
 	AGENT(no_proxy, VALUE_TEXT, ""),

@@ -7,7 +7,7 @@
  *
  * Sources, later ones win: the defaults; the kernel command line; the file that `agent.config_file=` there, or
  * --config, names (with --config the kernel command line is not looked at); the environment. Keys, units, defaults and
- * spelling are the reference's (reference 02, section 3), with `agent.cgroup_driver` on top.
+ * spelling are the reference's (reference 02, section 3), with `agent.cgroup_driver` and `agent.cgroup_devices` on top.
  *
  * Nothing here is fatal: as PID 1 a typing error must not be a kernel panic. A value that is no good leaves the key as
  * it was and is told in `notes`, once, and so is a key that begins with `agent.` and is unknown. `agent.mem_agent_*` keys
@@ -51,6 +51,7 @@ struct config {
 	bool unified_cgroup_hierarchy;
 	const char *cgroup_no_v1; /* "" or "all" */
 	enum cgroup_pin cgroup_driver;
+	const char *cgroup_devices; /* "auto", "off" or "on": enum resources_devices */
 	bool renew; /* random numbers and clock with each sandbox (renew.h); always as PID 1 */
 	const char *https_proxy;
 	const char *no_proxy;

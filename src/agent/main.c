@@ -34,6 +34,8 @@
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/self.h"
+#include "base/str.h"
+#include "engine/resources.h"
 #include "guest/cpu_memory.h"
 #include "guest/mount_table.h"
 #include "guest/power.h"
@@ -348,6 +350,13 @@ static uint64_t seconds_to_ms(uint64_t seconds)
 	return seconds < UINT32_MAX ? seconds * 1000 : (uint64_t)UINT32_MAX * 1000;
 }
 
+static enum resources_devices devices_mode(const struct config *config)
+{
+	return str_equal(config->cgroup_devices, "on")	  ? RESOURCES_DEVICES_ON
+	       : str_equal(config->cgroup_devices, "off") ? RESOURCES_DEVICES_OFF
+							  : RESOURCES_DEVICES_AUTO;
+}
+
 static int open_sandbox(struct program *program, struct error *e)
 {
 	struct sandbox_options options = {
@@ -363,6 +372,7 @@ static int open_sandbox(struct program *program, struct error *e)
 		.gone = sandbox_gone,
 		.data = program,
 	};
+	resources_set_devices(devices_mode(&program->config));
 	program->sandbox = sandbox_new(&options, e);
 	if (!program->sandbox)
 		return error_result(e);

@@ -67,6 +67,8 @@ static const struct row rows[] = {
 	{"cgroup_no_v1", "\"\"", "cgroup_no_v1=all", "cgroup_no_v1=memory", NULL, NULL, NULL, NULL, "all"},
 	{"agent.cgroup_driver", "auto", "agent.cgroup_driver=cgroupfs", "agent.cgroup_driver=none",
 	 "cgroup_driver = \"cgroupfs\"", "cgroup_driver = \"none\"", NULL, NULL, "cgroupfs"},
+	{"agent.cgroup_devices", "auto", "agent.cgroup_devices=on", "agent.cgroup_devices=1",
+	 "cgroup_devices = \"on\"", "cgroup_devices = true", NULL, NULL, "on"},
 	{"agent.renew", "false", "agent.renew=true", "agent.renew=often", "renew = true", "renew = \"often\"",
 	 "KATA_AGENT_RENEW=1", "KATA_AGENT_RENEW=maybe", "true"},
 	{"agent.https_proxy", "\"\"", "agent.https_proxy=http://proxy:81/", "agent.https_proxy=proxy",
