@@ -86,8 +86,11 @@ static int choose_cgroup(struct container *container, struct error *e)
 int container_resources(const struct container *container, struct cgroup_resources *out, struct error *e)
 {
 	const Grpc__Linux *linux = container->spec->linux;
+	int r = resources_convert(linux ? linux->resources : NULL, container->arena, out, e);
 
-	return resources_convert(linux ? linux->resources : NULL, container->arena, out, e);
+	return r < 0 ? r
+		     : resources_restrict_devices(out, linux ? linux->devices : NULL, linux ? linux->n_devices : 0,
+						  container->arena, e);
 }
 
 static int make_cgroup(struct launch *launch, struct error *e)
