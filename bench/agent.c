@@ -136,6 +136,8 @@ static void call(const char *method, const char *json, struct arena *arena, cons
 		die(method, &e);
 }
 
+static void simple(const char *method, const char *format, const char *id) __attribute__((format(printf, 2, 3)));
+
 static void simple(const char *method, const char *format, const char *id)
 {
 	struct arena *arena = arena_new(0);
