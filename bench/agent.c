@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -136,12 +137,16 @@ static void call(const char *method, const char *json, struct arena *arena, cons
 		die(method, &e);
 }
 
-static void simple(const char *method, const char *format, const char *id) __attribute__((format(printf, 2, 3)));
+static void simple(const char *method, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-static void simple(const char *method, const char *format, const char *id)
+static void simple(const char *method, const char *format, ...)
 {
 	struct arena *arena = arena_new(0);
-	const char *json = arena_printf(arena, format, id);
+	char json[512];
+	va_list arguments;
+	va_start(arguments, format);
+	(void)vsnprintf(json, sizeof(json), format, arguments);
+	va_end(arguments);
 	call(method, json, arena, NULL);
 	arena_free(arena);
 }
@@ -157,7 +162,7 @@ static void connect_client(void)
 static void stop_agent(void)
 {
 	int status;
-	simple("DestroySandbox", "{}%.0s", "");
+	simple("DestroySandbox", "{}");
 	ttrpc_client_free(client);
 	client = NULL;
 	waitpid(agent, &status, 0);
@@ -286,7 +291,7 @@ static void measure_memory(void)
 			park("ReadStderr", id);
 			park("WaitProcess", id);
 		}
-		simple("Check", "{}%.0s", "");
+		simple("Check", "{}");
 		snprintf(name, sizeof(name), "memory, %d container%s with three parked calls: anonymous",
 			 running, running > 1 ? "s" : "");
 		double anonymous = memory("Anonymous:");
@@ -372,7 +377,7 @@ static void measure_check(int count)
 	double *taken = calloc((size_t)count, sizeof(double));
 	for (int i = 0; i < count; i++) {
 		double begin = now_us();
-		simple("Check", "{}%.0s", "");
+		simple("Check", "{}");
 		taken[i] = now_us() - begin;
 	}
 	report("Check round trip", median(taken, (size_t)count), "us");
