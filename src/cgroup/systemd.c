@@ -548,8 +548,12 @@ int systemd_set(struct cgroup *cg, const struct cgroup_resources *resources, str
 	struct dbus *dbus = connect_systemd(CALL_MS, &bus, e);
 	int r = 0;
 
-	if (!dbus)
-		return error_prefix(e, "set properties of unit %s", cg->unit);
+	/* The scope is delegated and stays when systemd cannot be asked any more: its files are what limits. */
+	if (!dbus) {
+		log_warning("cgroup", "systemd cannot be asked: only the files are written", "unit", cg->unit,
+			    "error", e ? e->text : NULL);
+		return 0;
+	}
 	add_properties(&list, resources, cg->host->layout == CGROUP_V2, ask_version(dbus));
 	if (list.count)
 		r = set_all(dbus, cg->unit, &list, e);
