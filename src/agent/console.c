@@ -22,6 +22,7 @@ enum {
 	HANGUP_GRACE_MS = 2000, /* from SIGHUP to SIGKILL */
 	DRAIN_MS = 500, /* for output after the shell's end, where a child of it keeps the terminal open */
 	RESPAWN_MS = 1000,
+	END_AGAIN_MS = 500, /* between ends of input */
 	FIRST_ROWS = 24,
 	FIRST_COLUMNS = 80,
 };
@@ -44,8 +45,9 @@ struct session {
 	pid_t pid; /* 0: has ended. It leads a session and a process group of its own. */
 	struct loop_child child;
 	struct loop_timer timer;
-	struct pump *input;  /* client → terminal */
-	struct pump *output; /* terminal → client; NULL on the serial console */
+	struct loop_timer end; /* of the client's input, told again */
+	struct pump *input;    /* client → terminal */
+	struct pump *output;   /* terminal → client; NULL on the serial console */
 };
 
 static void session_free(struct session *session)
@@ -58,6 +60,7 @@ static void session_free(struct session *session)
 	}
 	loop_child_remove(&session->child);
 	loop_timer_remove(&session->timer);
+	loop_timer_remove(&session->end);
 	pump_free(session->input);
 	pump_free(session->output);
 	list_remove(&session->link);
@@ -101,6 +104,7 @@ static void on_output_end(struct pump *pump, int r, void *data)
 		session_free(session);
 		return;
 	}
+	loop_timer_remove(&session->end);
 	/* Both descriptors of the master go: the kernel hangs the terminal up. */
 	pump_free(session->input);
 	pump_free(session->output);
@@ -108,20 +112,34 @@ static void on_output_end(struct pump *pump, int r, void *data)
 	loop_timer_set(session->console->loop, &session->timer, HANGUP_GRACE_MS, session_over);
 }
 
+/*
+ * The terminal's character for it. Who edits lines takes the terminal out of canonical mode and knows the character himself.
+ * Each reader takes one, and who was not there to read has missed it: a shell that starts, or runs a program, is told
+ * again.
+ */
+static void tell_end(struct loop_timer *timer)
+{
+	struct session *session = container_of(timer, struct session, end);
+	struct termios mode;
+	int master = pump_source(session->output);
+	if (tcgetattr(master, &mode) == 0) {
+		/* Twice: the first one only ends a line that was begun. */
+		char end[2] = {(char)mode.c_cc[VEOF], (char)mode.c_cc[VEOF]};
+		if (write(master, end, mode.c_lflag & ICANON ? 2 : 1) < 0)
+			log_debug("debug-console", "no end-of-file", "error", error_name(errno));
+	}
+	loop_timer_set(session->console->loop, timer, END_AGAIN_MS, tell_end);
+}
+
 /* The client writes no more: the shell reads an end-of-file, and may still write. */
 static void on_input_end(struct pump *pump, int r, void *data)
 {
 	struct session *session = data;
-	struct termios mode;
-	int master = pump_target(pump);
-	if (r == 0 && tcgetattr(master, &mode) == 0 && (mode.c_lflag & ICANON)) {
-		/* Twice: the first one only ends a line that was begun. */
-		char end[2] = {(char)mode.c_cc[VEOF], (char)mode.c_cc[VEOF]};
-		if (write(master, end, sizeof(end)) < 0)
-			log_debug("debug-console", "no end-of-file", "error", error_name(errno));
-	}
+	(void)pump;
 	pump_free(session->input);
 	session->input = NULL;
+	if (r == 0 && session->output)
+		tell_end(&session->end);
 }
 
 static _Noreturn void run_shell(const char *shell, int terminal, bool interactive)

@@ -161,7 +161,7 @@ bool pump_busy(const struct pump *pump)
 	return pump->left != NULL;
 }
 
-int pump_target(const struct pump *pump)
+int pump_source(const struct pump *pump)
 {
-	return pump->to_fd;
+	return pump->from_fd;
 }

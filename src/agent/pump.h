@@ -27,6 +27,6 @@ struct pump *pump_new(struct loop *loop, int from, int to, pump_done done, void 
 void pump_free(struct pump *pump);
 /* True when something was read and not yet written. */
 bool pump_busy(const struct pump *pump);
-int pump_target(const struct pump *pump);
+int pump_source(const struct pump *pump);
 
 #endif

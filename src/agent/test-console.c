@@ -124,6 +124,17 @@ static void output_survives_a_half_close(void **state)
 	assert_false(hear(f, fd, NULL));
 }
 
+/* Whoever edits lines has the terminal in raw mode, and was perhaps not there yet when the input ended. */
+static void a_reader_in_raw_mode_is_told_the_end(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_fd_ int fd = dial(f);
+	say(fd, "stty raw -echo; sleep 0.7; echo ready; dd bs=1 count=1 2>/dev/null | od -c; exit\n");
+	shutdown(fd, SHUT_WR);
+	assert_true(hear(f, fd, "004"));
+	assert_false(hear(f, fd, NULL));
+}
+
 static void a_vanished_client_takes_its_shell_along(void **state)
 {
 	struct fixture *f = *state;
@@ -180,6 +191,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(runs_commands, setup, teardown),
 		cmocka_unit_test_setup_teardown(sessions_are_apart, setup, teardown),
 		cmocka_unit_test_setup_teardown(output_survives_a_half_close, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_reader_in_raw_mode_is_told_the_end, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_vanished_client_takes_its_shell_along, setup, teardown),
 		cmocka_unit_test_setup_teardown(shutdown_ends_sessions, setup, teardown),
 		cmocka_unit_test(no_shell_is_told),
