@@ -267,8 +267,9 @@ static int judge(const struct hooks_params *params, size_t i, struct running *ru
 				 path, comma, tail);
 	if (WIFSIGNALED(status))
 		return error_set(e, STATUS_INTERNAL, EIO,
-				 "error running %s hook #%zu: %s: killed by signal %d%s%s", params->kind, i,
-				 path, WTERMSIG(status), comma, tail);
+				 "error running %s hook #%zu: %s: killed by signal %d%s%s%s", params->kind, i,
+				 path, WTERMSIG(status),
+				 WTERMSIG(status) == SIGSYS ? " (bad system call)" : "", comma, tail);
 	return error_set(e, STATUS_INTERNAL, EIO, "error running %s hook #%zu: %s: exit status %d%s%s",
 			 params->kind, i, path, WEXITSTATUS(status), comma, tail);
 }

@@ -274,6 +274,7 @@ static int make_root(struct child *child, struct error *e)
 		.user_namespace = (all & CLONE_NEWUSER) != 0,
 		.cgroup_namespace = (all & CLONE_NEWCGROUP) != 0,
 		.no_pivot = engine->options.no_pivot,
+		.inherit_modes = !engine->options.wire,
 		.helper = plan->mount_helper,
 		.arena = arena_new(0),
 		.fd = -1,
@@ -340,6 +341,8 @@ static int live_as_init(struct child *child, struct error *e)
 		r = child_become(child, e);
 	if (r == 0)
 		r = pass_gate(child, e);
+	if (r == 0)
+		r = child_confine(child, e);
 	if (r == 0 && hooks)
 		r = run_hooks(child, "startContainer", hooks->startcontainer, hooks->n_startcontainer, NULL,
 			      e);
@@ -356,6 +359,8 @@ static int live_as_exec(struct child *child, struct error *e)
 		r = child_become(child, e);
 	if (r == 0)
 		r = pass_gate(child, e);
+	if (r == 0)
+		r = child_confine(child, e);
 	return r < 0 ? r : child_execute(child, e);
 }
 

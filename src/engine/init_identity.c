@@ -247,7 +247,7 @@ static int install_filter(struct child *child, struct error *e)
 	return seccomp_install(plan->filter, plan->seccomp_listener, process_state, e);
 }
 
-int child_execute(struct child *child, struct error *e)
+int child_confine(struct child *child, struct error *e)
 {
 	bool privileged = filter_needs_privilege(child->plan);
 	int r = 0;
@@ -264,5 +264,10 @@ int child_execute(struct child *child, struct error *e)
 		r = install_filter(child, e);
 	if (r == 0 && privileged)
 		r = credentials_drop(&child->plan->credentials, e);
-	return r < 0 ? r : program_exec(&child->program, e);
+	return r;
+}
+
+int child_execute(struct child *child, struct error *e)
+{
+	return program_exec(&child->program, e);
 }

@@ -32,7 +32,9 @@ int child_enter_container(struct child *child, struct error *e);
 
 /* Everything that the process is, from session to credentials; its program is found. 0 or -errno. */
 int child_become(struct child *child, struct error *e);
-/* Gives the rest of privileges up and executes. Returns only on failure: -errno. */
+/* Gives the rest of privileges up, and puts the filter in force: for hooks of the payload too. 0 or -errno. */
+int child_confine(struct child *child, struct error *e);
+/* [confined] Returns only on failure: -errno. */
 int child_execute(struct child *child, struct error *e);
 
 #endif

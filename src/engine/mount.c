@@ -249,6 +249,28 @@ static int apply_bind(struct rootfs *rootfs, const struct mount_request *request
 	return r;
 }
 
+static bool has_mode(const char *data)
+{
+	return str_starts_with(data, "mode=") || strstr(data, ",mode=");
+}
+
+/* As with other runtimes, though not with Kata's agent. */
+static int inherit_mode(const struct rootfs *rootfs, struct mount_request *request, struct error *e)
+{
+	struct mount_options *options = &request->options;
+	struct stat st;
+
+	if (!rootfs->inherit_modes || !str_equal(request->type, "tmpfs") || has_mode(options->data))
+		return 0;
+	_cleanup_fd_ int covered =
+		path_open(rootfs->fd, request->mount->destination, O_PATH | O_DIRECTORY, 0, PATH_IN_ROOT);
+	if (covered < 0 || fstat(covered, &st) < 0)
+		return 0;
+	options->data = arena_printf(rootfs->arena, "mode=%04o%s%s", (unsigned)st.st_mode & 07777,
+				     *options->data ? "," : "", options->data);
+	return options->data ? 0 : error_errno(e, ENOMEM, "mount options");
+}
+
 static int apply_filesystem(struct rootfs *rootfs, const struct mount_request *request,
 			    const char *destination, struct error *e)
 {
@@ -304,6 +326,9 @@ static int apply_one(struct rootfs *rootfs, size_t index, const char *destinatio
 	request.hold_readonly = str_equal(destination, "/dev") && !request.bind;
 	if (request.options.remount)
 		return mount_remount(rootfs, &request, e);
+	r = inherit_mode(rootfs, &request, e);
+	if (r < 0)
+		return r;
 	return request.bind ? apply_bind(rootfs, &request, destination, e)
 			    : apply_filesystem(rootfs, &request, destination, e);
 }

@@ -31,6 +31,7 @@ struct rootfs {
 	bool user_namespace; /* device nodes cannot be made, only bound */
 	bool cgroup_namespace;
 	bool no_pivot;
+	bool inherit_modes; /* a tmpfs without a mode takes that of the directory that it covers */
 	int helper; /* socket of the mount helper (user namespaces), or -1 */
 	struct arena *arena;
 	/* made */

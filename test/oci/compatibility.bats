@@ -151,3 +151,22 @@ sleeper_at() {
 		jq -e '[.linux.namespaces[].type] | index("cgroup") == null' "$tmp/config.json"
 	fi
 }
+
+@test "a tmpfs without a mode takes that of the directory that it covers" {
+	mkdir -m 0710 "$bundle/rootfs/over"
+	config '.mounts += [{destination: "/over", type: "tmpfs", source: "tmpfs", options: ["nodev"]}]' stat -c %a /over
+	must 0 oci run --bundle "$bundle" c
+	[ "$output" = 710 ]
+	config '.mounts += [{destination: "/over", type: "tmpfs", source: "tmpfs", options: ["mode=0750"]}]' stat -c %a /over
+	must 0 oci run --bundle "$bundle" c
+	[ "$output" = 750 ]
+}
+
+@test "startContainer hooks run under the payload's filter" {
+	config '.hooks = {startContainer: [{path: "/bin/mkdir", args: ["mkdir", "/made"]}]} | .linux.seccomp = {
+		defaultAction: "SCMP_ACT_ALLOW",
+		syscalls: [{names: ["mkdir", "mkdirat"], action: "SCMP_ACT_KILL_PROCESS"}]}' true
+	must 1 oci run --bundle "$bundle" c
+	[[ $output == *"error running startContainer hook"*"bad system call"* ]]
+	[ ! -e "$bundle/rootfs/made" ]
+}
