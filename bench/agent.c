@@ -274,6 +274,21 @@ static void park(const char *method, const char *id)
 	arena_free(arena);
 }
 
+/* The containers mem-0 … mem-99, one call each. */
+static void measure_stats(void)
+{
+	double taken[100], begin = now_us();
+	char id[32];
+	for (size_t i = 0; i < array_length(taken); i++) {
+		double one = now_us();
+		snprintf(id, sizeof(id), "mem-%zu", i);
+		simple("StatsContainer", "{\"container_id\":\"%s\"}", id);
+		taken[i] = now_us() - one;
+	}
+	report("StatsContainer of each of 100 containers, together", now_us() - begin, "us");
+	report("StatsContainer of each of 100 containers, median", median(taken, array_length(taken)), "us");
+}
+
 static void measure_memory(void)
 {
 	static const int steps[] = {1, 10, 100};
@@ -308,6 +323,7 @@ static void measure_memory(void)
 	before = switches();
 	sleep(3);
 	report("wake-ups in 3 idle seconds, 100 containers", switches() - before, "");
+	measure_stats();
 	for (int i = 0; i < running; i++) {
 		snprintf(id, sizeof(id), "mem-%d", i);
 		simple("RemoveContainer", "{\"container_id\":\"%s\"}", id);
