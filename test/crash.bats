@@ -20,7 +20,7 @@ recover() {
 	running c1 /bin/true
 	[ "$(wait_code c1)" = 0 ]
 	agent_destroy
-	nothing_left
+	eventually nothing_left
 }
 
 @test "crash: with containers in every state" {
