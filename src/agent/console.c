@@ -112,6 +112,12 @@ static void on_output_end(struct pump *pump, int r, void *data)
 	loop_timer_set(session->console->loop, &session->timer, HANGUP_GRACE_MS, session_over);
 }
 
+/* A vsock peer that has closed looks like one that writes no more, until something is sent. */
+static bool is_gone(int client)
+{
+	return send(client, "", 0, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 && errno != EAGAIN && errno != EINTR;
+}
+
 /*
  * The terminal's character for it. Who edits lines takes the terminal out of canonical mode and knows the character himself.
  * Each reader takes one, and who was not there to read has missed it: a shell that starts, or runs a program, is told
@@ -122,6 +128,10 @@ static void tell_end(struct loop_timer *timer)
 	struct session *session = container_of(timer, struct session, end);
 	struct termios mode;
 	int master = pump_source(session->output);
+	if (is_gone(pump_target(session->output))) {
+		on_output_end(session->output, -EPIPE, session);
+		return;
+	}
 	if (tcgetattr(master, &mode) == 0) {
 		/* Twice: the first one only ends a line that was begun. */
 		char end[2] = {(char)mode.c_cc[VEOF], (char)mode.c_cc[VEOF]};

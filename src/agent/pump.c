@@ -165,3 +165,8 @@ int pump_source(const struct pump *pump)
 {
 	return pump->from_fd;
 }
+
+int pump_target(const struct pump *pump)
+{
+	return pump->to_fd;
+}

@@ -28,5 +28,6 @@ void pump_free(struct pump *pump);
 /* True when something was read and not yet written. */
 bool pump_busy(const struct pump *pump);
 int pump_source(const struct pump *pump);
+int pump_target(const struct pump *pump);
 
 #endif

@@ -26,6 +26,7 @@ struct exec {
 	const Grpc__ExecProcessRequest *request;
 	bool claiming;		   /* nothing runs yet: its streams are awaited */
 	struct passfd_claim claim; /* of those that the host passes through */
+	struct loop_defer burial;
 };
 
 static void exec_free(struct exec *exec)
@@ -35,13 +36,17 @@ static void exec_free(struct exec *exec)
 	free(exec);
 }
 
-/* Before anything runs. @e NULL: the call is answered, or its caller gone. */
+/* Before anything runs. */
 static void exec_refuse(struct exec *exec, const struct error *e)
 {
 	task_free(exec->task);
-	if (e)
-		ttrpc_call_fail(exec->call, e);
+	ttrpc_call_fail(exec->call, e);
 	exec_free(exec);
+}
+
+static void exec_bury(struct loop_defer *defer)
+{
+	exec_free(list_entry(defer, struct exec, burial));
 }
 
 static void exec_call_ended(struct ttrpc_call *call, enum ttrpc_end end, void *data)
@@ -53,7 +58,10 @@ static void exec_call_ended(struct ttrpc_call *call, enum ttrpc_end end, void *d
 		ttrpc_call_fail_timeout(call);
 	if (!exec->claiming)
 		return;
-	exec_refuse(exec, NULL);
+	passfd_abandon(&exec->claim);
+	task_free(exec->task);
+	/* The call lives in that memory, and is just on its way out. */
+	loop_defer_add(entry->sandbox->loop, &exec->burial, exec_bury);
 	entry_end(entry);
 }
 

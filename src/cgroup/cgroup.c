@@ -145,8 +145,11 @@ int cgroup_create(struct cgroup *cg, const struct cgroup_resources *resources, s
 	int v2 = host_v2(cg->host);
 	_cleanup_free_ bool *made = NULL;
 
-	if (r < 0 || cg->driver == CGROUP_SYSTEMD)
+	if (r < 0)
 		return r;
+	/* A scope that runs is refused here and not by systemd: what failed to start would be stopped as ours. */
+	if (cg->driver == CGROUP_SYSTEMD)
+		return tree_populated(cg) ? refuse_foreign(cg, e) : 0;
 	/* On v2 controllers are handed down on the way: a foreign one is known before. */
 	if (v2 >= 0 && tree_populated_at(cg, v2))
 		return refuse_foreign(cg, e);

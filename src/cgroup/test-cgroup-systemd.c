@@ -338,6 +338,25 @@ static void test_a_failed_unit_of_that_name_is_forgotten(void **state)
 	world_deinit(&w);
 }
 
+/* Its processes are somebody's: neither are they killed, nor is the scope stopped, when the creation is undone. */
+static void test_a_scope_that_runs_is_left_alone(void **state)
+{
+	struct world w;
+	struct error e = ERROR_INIT;
+
+	(void)state;
+	world_init(&w, NORMAL, false);
+	fake_write(&w.fake, "/sys/fs/cgroup/pod.slice/cri-ctr.scope/cgroup.procs", "4242\n");
+	struct cgroup *cg = cgroup_new(w.fake.host, CGROUP_SYSTEMD, "pod.slice:cri:ctr", "ctr", false, &e);
+	assert_non_null(cg);
+	assert_true(cgroup_create(cg, NULL, &e) < 0);
+	assert_int_equal(e.code, STATUS_FAILED_PRECONDITION);
+	assert_true(cgroup_delete(cg, &e) < 0);
+	assert_string_equal(asked(&w), "");
+	cgroup_free(cg);
+	world_deinit(&w);
+}
+
 /* The scope's files, as systemd and the kernel would have made them. */
 static void make_scope(const struct world *w)
 {
@@ -521,6 +540,7 @@ int main(void)
 		cmocka_unit_test(test_w08_a_scope_is_started_and_awaited),
 		cmocka_unit_test(test_errors_are_carried_to_the_caller),
 		cmocka_unit_test(test_a_failed_unit_of_that_name_is_forgotten),
+		cmocka_unit_test(test_a_scope_that_runs_is_left_alone),
 		cmocka_unit_test(test_w08_limits_are_properties_and_files),
 		cmocka_unit_test(test_nothing_is_asked_without_limits),
 		cmocka_unit_test(test_an_old_systemd_gets_what_it_knows),

@@ -89,8 +89,8 @@ int container_resources(const struct container *container, struct cgroup_resourc
 	int r = resources_convert(linux ? linux->resources : NULL, container->arena, out, e);
 
 	return r < 0 ? r
-		     : resources_restrict_devices(out, linux ? linux->devices : NULL, linux ? linux->n_devices : 0,
-						  container->arena, e);
+		     : resources_restrict_devices(out, linux ? linux->devices : NULL,
+						  linux ? linux->n_devices : 0, container->arena, e);
 }
 
 static int make_cgroup(struct launch *launch, struct error *e)
@@ -213,6 +213,7 @@ static _Noreturn void helper_main(const struct launch *launch, int socket)
 		.proc = container->engine->proc,
 		.arena = arena_new(0),
 		.helper = -1,
+		.outside = true,
 		.fd = -1,
 	};
 
@@ -285,8 +286,8 @@ static int start_hooks(struct launch *launch, const char *kind, Grpc__Hook *cons
 		.count = count,
 		.state = buf_string(&state),
 		.cwd = container->bundle,
-		.default_timeout_ms = container_hook_timeout(container),
 		.environment = container_hook_environment(container),
+		.default_timeout_ms = container_hook_timeout(container),
 	};
 	/* Hooks have bounds of their own. */
 	loop_timer_remove(&launch->deadline);
@@ -336,8 +337,8 @@ static int run_poststop(struct launch *launch, struct error *e)
 		.count = hooks->n_poststop,
 		.state = buf_string(&state),
 		.cwd = container->bundle,
-		.default_timeout_ms = container_hook_timeout(container),
 		.environment = container_hook_environment(container),
+		.default_timeout_ms = container_hook_timeout(container),
 		.keep_going = true,
 	};
 	return hooks_start(container->engine->loop, &params, on_poststop, launch, e) ? LAUNCH_WAIT

@@ -178,8 +178,11 @@ static void kill_init(struct removal *removal)
 	struct container *container = removal->operation->container;
 	struct process *init = container->init;
 
-	/* Frozen processes die only when they are thawed: v1's freezer. */
-	if (container->status == CONTAINER_PAUSED && container->cgroup)
+	/* Frozen processes die only when they are thawed: v1's freezer. v2 kills them as they are, and there systemd would
+	 * have to be waited for. */
+	if (container->status == CONTAINER_PAUSED && container->cgroup &&
+	    !(cgroup_driver_of(container->cgroup) == CGROUP_SYSTEMD &&
+	      cgroup_host_layout(container->engine->cgroups) == CGROUP_V2))
 		(void)cgroup_thaw(container->cgroup, NULL);
 	if (init && init->pid)
 		(void)process_signal(init, SIGKILL, NULL);

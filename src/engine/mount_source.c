@@ -276,6 +276,17 @@ static int open_source(const struct rootfs *rootfs, const struct mount_request *
 	return fd < 0 ? error_errno(e, -fd, "open source \"%s\"", source) : fd;
 }
 
+/*
+ * The mounts of a user namespace are no peers of the guest's: the kernel has seen to that. But out here a clone is one: what
+ * the container mounts on it would appear in the guest.
+ */
+static int cut_off_clone(const struct rootfs *rootfs, int fd, struct error *e)
+{
+	int r = rootfs->outside ? mount_propagate(fd, MS_SLAVE | MS_REC) : 0;
+
+	return r < 0 ? error_errno(e, -r, "cut off the mounts") : 0;
+}
+
 static int mapping_namespace(const struct rootfs *rootfs, const struct mount_request *request,
 			     int user_namespace, struct error *e)
 {
@@ -327,7 +338,9 @@ int mount_make(const struct rootfs *rootfs, const struct mount_request *request,
 	fd = request->bind ? open_source(rootfs, request, e) : make_filesystem(rootfs, request, e);
 	if (fd < 0)
 		return fd;
-	if (wants_idmap(request))
+	if (request->bind)
+		r = cut_off_clone(rootfs, fd, e);
+	if (r == 0 && wants_idmap(request))
 		r = map_ids(rootfs, request, fd, user_namespace, e);
 	if (r == 0 && request->bind)
 		r = set_bind_attributes(fd, &request->options, e);

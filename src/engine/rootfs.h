@@ -32,7 +32,8 @@ struct rootfs {
 	bool cgroup_namespace;
 	bool no_pivot;
 	bool inherit_modes; /* a tmpfs without a mode takes that of the directory that it covers */
-	int helper; /* socket of the mount helper (user namespaces), or -1 */
+	int helper;	    /* socket of the mount helper (user namespaces), or -1 */
+	bool outside;	    /* this is that helper, among the guest's own mounts */
 	struct arena *arena;
 	/* made */
 	int fd;		/* its root; O_PATH or a mount's descriptor */

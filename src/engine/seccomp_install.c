@@ -43,12 +43,14 @@ int seccomp_connect_listener(const Grpc__LinuxSeccomp *in, struct error *e)
 		return error_set(e, STATUS_INVALID_ARGUMENT, ENAMETOOLONG,
 				 "linux.seccomp.listenerPath: \"%s\" is too long", path);
 	memcpy(address.sun_path, path, length);
-	_cleanup_fd_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	/* Whoever does not accept must not keep us: we are in the loop. */
+	_cleanup_fd_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return error_errno(e, errno, "linux.seccomp.listenerPath: socket");
 	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
 		return error_errno(e, errno, "linux.seccomp.listenerPath: connect to \"%s\"", path);
-	return fd_steal(&fd);
+	int r = fd_nonblock(fd, false);
+	return r < 0 ? error_errno(e, -r, "linux.seccomp.listenerPath") : fd_steal(&fd);
 }
 
 char *seccomp_process_state(const Grpc__LinuxSeccomp *in, pid_t pid, const char *state_json)

@@ -27,23 +27,43 @@
 
 static bool is_multiplexer(int fd)
 {
-	struct statfs fs;
 	struct stat st;
 
-	return fstatfs(fd, &fs) == 0 && fs.f_type == DEVPTS_SUPER_MAGIC && fstat(fd, &st) == 0 &&
-	       S_ISCHR(st.st_mode) && st.st_rdev == makedev(5, 2);
+	return fstat(fd, &st) == 0 && S_ISCHR(st.st_mode) && st.st_rdev == makedev(5, 2);
+}
+
+static bool is_of_devpts(int fd)
+{
+	struct statfs fs;
+
+	return fstatfs(fd, &fs) == 0 && fs.f_type == DEVPTS_SUPER_MAGIC;
+}
+
+static int reopen(int found, int proc)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "self/fd/%d", found);
+	return openat(proc, path, O_RDWR | O_NOCTTY | O_CLOEXEC);
 }
 
 /* -1 where the container has no devpts of its own. */
 static int open_inside(int root, int proc)
 {
-	char path[32];
 	_cleanup_fd_ int found = path_open(root, "/dev/pts/ptmx", O_PATH, 0, PATH_IN_ROOT);
 
-	if (found < 0 || !is_multiplexer(found))
-		return -1;
-	snprintf(path, sizeof(path), "self/fd/%d", found);
-	return openat(proc, path, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	return found >= 0 && is_multiplexer(found) && is_of_devpts(found) ? reopen(found, proc) : -1;
+}
+
+/* The guest's; but for an exec this name is in the container, too, and what is there may be anything. */
+static int open_usual(int proc)
+{
+	_cleanup_fd_ int found = open("/dev/ptmx", O_PATH | O_CLOEXEC);
+
+	if (found >= 0 && is_multiplexer(found))
+		return reopen(found, proc);
+	errno = found < 0 ? errno : ENODEV;
+	return -1;
 }
 
 static int set_size(int master, const Grpc__Box *box)
@@ -64,7 +84,7 @@ int terminal_open(struct terminal *terminal, int root, int proc, uid_t uid, cons
 	_cleanup_fd_ int master = open_inside(root, proc);
 
 	if (master < 0)
-		master = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
+		master = open_usual(proc);
 	if (master < 0)
 		return error_errno(e, errno, "open a terminal");
 	if (ioctl(master, TIOCSPTLCK, &unlocked) < 0)

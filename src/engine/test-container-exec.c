@@ -272,6 +272,29 @@ static void exec_survives_a_forged_multiplexer(void **state)
 	must_delete(container);
 }
 
+/* Also the usual name is the container's: what is there may be the door to anything, and is not opened to see. */
+static void exec_does_not_open_what_is_called_ptmx(void **state)
+{
+	NEEDS_STAGE();
+	struct outcome outcome;
+	const struct part part = {.script = "umount /dev/pts; rm -f /dev/ptmx; mkfifo /dev/ptmx; echo ready; "
+					    "cat /dev/ptmx; echo opened; exec sleep 100"};
+	const struct part command = {.script = "true", .terminal = true, .process = ""};
+	struct container *container = must_create(&part);
+	struct pollfd poller = {.fd = container_init(container)->stdout_fd, .events = POLLIN};
+	char line[16] = "";
+
+	must_start(container);
+	assert_int_equal(poll(&poller, 1, 5000), 1);
+	assert_true(read(poller.fd, line, sizeof(line) - 1) > 0);
+	assert_string_equal(line, "ready\n");
+	usleep(100000);
+	exec_part(container, "x", &command, &outcome);
+	assert_true(outcome.r < 0);
+	assert_int_equal(poll(&poller, 1, 300), 0);
+	must_delete(container);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -287,6 +310,7 @@ int main(void)
 		stage_test(a_terminal_can_be_resized),
 		stage_test(exec_gets_a_terminal_inside),
 		stage_test(exec_survives_a_forged_multiplexer),
+		stage_test(exec_does_not_open_what_is_called_ptmx),
 	};
 	return cmocka_run_group_tests(tests, stage_set_up, stage_tear_down);
 }

@@ -237,6 +237,44 @@ static void a_mount_takes_the_containers_mapping(void **state)
 	own_rootfs(0, 0);
 }
 
+/* What the helper opens outside is no peer of the guest's mount: nothing that is mounted on it comes out. */
+static void mounts_do_not_travel_out_of_a_user_namespace(void **state)
+{
+	NEEDS_STAGE();
+	char volume[256], mounts[1024];
+
+	own_rootfs(100000, 200000);
+	snprintf(volume, sizeof(volume), "%s/volume", stage.dir);
+	assert_int_equal(mkdir(volume, 0755), 0);
+	assert_int_equal(mount(volume, volume, NULL, MS_BIND, NULL), 0);
+	assert_int_equal(mount(NULL, volume, NULL, MS_SHARED, NULL), 0);
+	size_t outside = count_mounts();
+	snprintf(mounts, sizeof(mounts),
+		 MOUNTS ",{\"destination\":\"/data\",\"source\":\"%s\",\"options\":[\"bind\",\"idmap\"]}",
+		 volume);
+	const struct part part = {.script = "mkdir /data/x; mount -t tmpfs none /data/x && echo mounted; "
+					    "exec cat",
+				  .mounts = mounts,
+				  .namespaces = NAMESPACES ",{\"type\":\"user\"}",
+				  .linux = USER_MAPS};
+	struct container *container = must_create(&part);
+	struct pollfd poller = {.fd = container_init(container)->stdout_fd, .events = POLLIN};
+	must_start(container);
+	assert_int_equal(poll(&poller, 1, 5000), 1);
+	size_t then = count_mounts();
+	char line[16] = "";
+	ssize_t n = read(poller.fd, line, sizeof(line) - 1);
+	must_delete(container);
+	(void)umount2(volume, MNT_DETACH);
+	int dir = open(stage.dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	(void)path_remove_tree(dir, "volume");
+	fd_close(dir);
+	own_rootfs(0, 0);
+	assert_true(n > 0);
+	assert_string_equal(line, "mounted\n");
+	assert_int_equal(then, outside);
+}
+
 static void a_new_user_namespace_beside_joined_ones(void **state)
 {
 	NEEDS_STAGE();
@@ -450,6 +488,7 @@ int main(void)
 		stage_test(a_user_namespace_has_all_usual_mounts),
 		stage_test(a_user_namespace_can_be_entered),
 		stage_test(a_mount_takes_the_containers_mapping),
+		stage_test(mounts_do_not_travel_out_of_a_user_namespace),
 		stage_test(a_new_user_namespace_beside_joined_ones),
 		stage_test(an_ordinary_user_has_containers),
 		stage_test(a_time_namespace_has_its_offsets),

@@ -399,6 +399,31 @@ static void listener_errors(void **state)
 	assert_non_null(strstr(e.text, "/nowhere/agent"));
 }
 
+/* With its queue full, a connect that waits would wait for ever, in the engine's loop. */
+static void a_listener_that_does_not_accept(void **state)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	Grpc__LinuxSeccomp in = GRPC__LINUX_SECCOMP__INIT;
+	int server = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), fds[3];
+	struct error e = ERROR_INIT;
+
+	snprintf(address.sun_path, sizeof(address.sun_path), "/tmp/seccomp-test-%d", (int)getpid());
+	assert_int_equal(bind(server, (struct sockaddr *)&address, sizeof(address)), 0);
+	assert_int_equal(listen(server, 1), 0);
+	in.listenerpath = address.sun_path;
+	alarm(20);
+	for (int i = 0; i < 3; i++)
+		fds[i] = seccomp_connect_listener(&in, &e);
+	alarm(0);
+	unlink(address.sun_path);
+	assert_true(fds[0] >= 0);
+	assert_false(fcntl(fds[0], F_GETFL) & O_NONBLOCK);
+	assert_int_equal(fds[2], -EAGAIN);
+	for (int i = 0; i < 2; i++)
+		fd_close(fds[i]);
+	close(server);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -409,6 +434,7 @@ int main(void)
 		cmocka_unit_test(cache),
 		cmocka_unit_test(notification),
 		cmocka_unit_test(listener_errors),
+		cmocka_unit_test(a_listener_that_does_not_accept),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
