@@ -13,8 +13,25 @@ TOP = os.path.dirname(os.path.dirname(HERE))
 # What Debian's cloud kernel has as modules and Kata's guest kernels have built in.
 MODULES = ['virtio_pci', 'virtio_blk', 'virtiofs', 'vsock_loopback', 'vmw_vsock_virtio_transport', 'overlay', '+virtio_net',
            '+loop', '+dummy']
+SMALL_MODULES = ['vsock_loopback']
 
 V2 = 'systemd.unified_cgroup_hierarchy=1'
+# Ports of the agent, and that streams may be passed through from within the guest.
+PORTS = ' agent.log_vport=1025 agent.debug_console agent.debug_console_vport=1026 agent.passfd_listener_port=1027' \
+    ' KATA_AGENT_PASSFD_ANY_CID=1'
+# A bad value for every key, keys that do not exist, and words that the kernel hands to its first process.
+BAD = ' '.join(['agent.%s=x' % key for key in (
+    'log', 'server_addr', 'trace', 'devmode', 'debug_console', 'debug_console_vport', 'log_vport', 'passfd_listener_port',
+    'container_pipe_size', 'hotplug_timeout', 'cdh_api_timeout', 'image_pull_timeout', 'cdi_timeout',
+    'launch_process_timeout', 'visible_cdi_devices', 'cgroup_driver', 'cgroup_devices', 'renew', 'https_proxy',
+    'guest_components_rest_api', 'guest_components_procs', 'secure_storage_integrity', 'mem_agent_enable',
+    'mem_agent_memcg_disable', 'mem_agent_memcg_swap', 'mem_agent_memcg_swappiness_max', 'mem_agent_memcg_period_secs',
+    'mem_agent_memcg_period_psi_percent_limit', 'mem_agent_memcg_eviction_psi_percent_limit',
+    'mem_agent_memcg_eviction_run_aging_count_min', 'mem_agent_compact_disable', 'mem_agent_compact_period_secs',
+    'mem_agent_compact_period_psi_percent_limit', 'mem_agent_compact_psi_percent_limit', 'mem_agent_compact_sec_max',
+    'mem_agent_compact_order', 'mem_agent_compact_threshold', 'mem_agent_compact_force_times', 'no_such_key')] + [
+    'agent.no_proxy=', 'agent.config_file=/no/such/file', 'systemd.unified_cgroup_hierarchy=x', 'cgroup_no_v1=x',
+    'KATA_AGENT_LOG_LEVEL=x', 'KATA_AGENT_TRACING=x', 'single', '-v', '-h', '--', '-s', '--no-such-option', 'word'])
 SYSTEMD = ' quiet systemd.unit=kata-containers.target systemd.show_status=false'
 
 # In the order in which they run.
@@ -23,10 +40,16 @@ MACHINES = {
     'bare': dict(init='bare', append='quiet', memory='512', smp='2', disk=256),
     'bare-v1': dict(init='bare', append='quiet', memory='512', disk=256),
     # The agent is PID 1 of an initramfs, as in Kata's stock initrd.
-    'pid1-v2': dict(init='agent', append='quiet ' + V2, memory='256M,slots=2,maxmem=1G', smp='1,maxcpus=2'),
-    'pid1-v1': dict(init='agent', append='quiet'),
+    'pid1-v2': dict(init='agent', append='quiet ' + V2 + PORTS, memory='256M,slots=2,maxmem=1G', smp='1,maxcpus=2'),
+    # Here nothing of the configuration is any good.
+    'pid1-v1': dict(init='agent', append='quiet', words=BAD),
+    # Few drivers and little memory.
+    'pid1-small': dict(init='agent', append='quiet ' + V2, memory='64', small=True),
     # The agent is PID 1 on a disk, as in Kata's agent-init image: here pivot_root(2) works.
-    'pid1-disk': dict(init='agent', append='quiet ' + V2, disk=96),
+    # Its console is the host's to type on, and to leave unread.
+    'pid1-disk': dict(init='agent', append='quiet agent.debug_console agent.log=debug ' + V2, disk=96, typed=True),
+    # A read-only root, no /dev/console, no standard streams, and a kernel without v1's memory controller.
+    'pid1-ro': dict(init='agent', append='quiet cgroup_no_v1=memory play.ro', disk=96),
     # A file system shared by the host, and the agent's memory so that its daemon can see it.
     'pid1-share': dict(init='agent', append='quiet ' + V2, share=True),
     # systemd is PID 1 and the agent its service, as in Kata's systemd images; without and with the system bus.
@@ -60,6 +83,8 @@ def programs(build):
     return [(path, place) for path, place in (
         (os.path.join(build, 'src/ctl/kata-agent-ctl'), '/bin/kata-agent-ctl'),
         (os.path.join(build, 'src/oci/kata-oci'), '/bin/kata-oci'),
+        (os.path.join(build, 'src/agent/vsock-pipe'), '/bin/vsock-pipe'),
+        (os.path.join(build, 'src/agent/orphans'), '/bin/orphans'),
     ) if os.path.exists(path)]
 
 
@@ -88,15 +113,17 @@ def machine(name, build, plays, driver=os.path.join(HERE, 'driver')):
               '--file', HERE + '/modprobe:/sbin/modprobe']
     for play in plays:
         common += ['--file', '%s:/plays/%s' % (play.path, play.name)]
-    for path, place in programs(build):
+    for path, place in programs(build) if not what.get('small') else programs(build)[:1]:
         common += ['--file', path + ':' + place]
     modules = ['--kernel', kernel]
-    for module in MODULES:
+    for module in MODULES if not what.get('small') else SMALL_MODULES:
         modules += ['--module', module]
-    arguments = dict(kernel=os.path.join(kernel, 'vmlinuz'), initrd=image, append='%s play.machine=%s' % (what['append'], name),
+    arguments = dict(kernel=os.path.join(kernel, 'vmlinuz'), initrd=image, append='%s play.machine=%s %s' % (what['append'], name, what.get('words', '')),
                      memory=what.get('memory', '256'), smp=what.get('smp', '1'), extra=list(what.get('extra', [])))
     if what.get('share'):
         arguments['share'] = share(base)
+    if what.get('typed'):
+        arguments['typed'] = True
     before = []
     if what['init'] == 'bare':
         tests = bare_tests(build)
@@ -105,9 +132,13 @@ def machine(name, build, plays, driver=os.path.join(HERE, 'driver')):
             common += ['--file', path + ':' + place]
         common += ['--file', HERE + '/bare-init:/sbin/init', '--dir', '/usr/bin']
     else:
-        common += ['--agent', os.path.join(build, 'src/agent/kata-agent')]
+        agent = os.path.join(build, 'src/agent/kata-agent')
+        if what.get('small'):
+            agent = os.path.join(base, 'kata-agent')
+            subprocess.run(['strip', '-o', agent, os.path.join(build, 'src/agent/kata-agent')], check=True)
+        common += ['--agent', agent]
     if what['init'] == 'systemd':
-        common += systemd(base, what['bus'])
+        common += systemd(build, what['bus'])
     else:
         before = ['--before', '/bin/sh /plays/driver &']
     if what.get('disk'):
@@ -140,15 +171,26 @@ def share(base):
     return top
 
 
-def systemd(base, bus):
-    """The root with systemd, the project's own units, and a unit for the driver."""
+def installed(build):
+    """What `meson install` installs for guests: (tree, unit directory). Its manual pages and control tool are not taken."""
+    top = os.path.join(build, 'vm/installed')
+    shutil.rmtree(top, ignore_errors=True)
+    subprocess.run(['meson', 'install', '-C', build, '--no-rebuild', '--quiet'], check=True,
+                   env=dict(os.environ, DESTDIR=top), capture_output=True)
+    units = [directory for directory, _, files in os.walk(top) if 'kata-agent.service' in files]
+    for directory, _, files in os.walk(top):
+        for name in files:
+            if name not in ('kata-agent',) and os.path.basename(directory) == 'bin' or '/man/' in directory:
+                os.unlink(os.path.join(directory, name))
+    return top, units[0][len(top):]
+
+
+def systemd(build, bus):
+    """The root with systemd, the project as it is installed, and a unit for the driver."""
+    base = os.path.join(build, 'vm')
     subprocess.run([os.path.join(HERE, 'fetch-root'), os.path.join(base, 'systemd')], check=True)
     units, etc = '/usr/lib/systemd/system/', '/etc/systemd/system/'
-    service = os.path.join(base, 'kata-agent.service')
-    with open(os.path.join(TOP, 'data/kata-agent.service.in')) as f, open(service, 'w') as out:
-        out.write(f.read().replace('@bindir@', '/usr/bin'))
-    args = ['--tree', os.path.join(base, 'systemd/root'), '--file', service + ':' + units + 'kata-agent.service',
-            '--file', os.path.join(TOP, 'data/kata-containers.target') + ':' + units + 'kata-containers.target',
+    args = ['--tree', os.path.join(base, 'systemd/root'), '--tree', installed(build)[0],
             '--file', os.path.join(HERE, 'plays.service') + ':' + units + 'plays.service',
             '--link', '/usr/lib/systemd/systemd:/sbin/init',
             '--link', units + 'plays.service:' + etc + 'kata-containers.target.wants/plays.service']

@@ -4,8 +4,15 @@
 The guest has two serial ports. The first is its console, kept in a file. The second is the line to the plays: the guest
 writes what it is doing and what it found ("PLAY name", "ok - text", "not ok - text", "# text", "END name status",
 "DONE"), and a line "QMP {…}" asks this side to give QEMU that command; the answer goes back as one line. So a play can
-plug devices into the machine that it runs in. "SHARE STOP" and "SHARE CONT" stop and continue the daemon of the shared file
-system, as a host does that is too busy, or broken.
+plug devices into the machine that it runs in. Further requests, answered likewise:
+
+    SHARE STOP, SHARE CONT      stops and continues the daemon of the shared file system, as a host does that is too busy
+    CONSOLE STOP, CONSOLE CONT  the host no longer reads the machine's console, which fills up; and reads again
+    CONSOLE SEND TEXT           a line is typed on the console
+    CONSOLE SEEN TEXT           whether the console has shown it
+    FREEZE SECONDS              the machine is saved to a file and ends; after that time another one goes on from there
+
+CONSOLE STOP, CONT and SEND need a machine with `typed`.
 
 QEMU emulates (tcg), since nested virtualisation is rarely there; a guest boots in about three seconds.
 """
@@ -42,16 +49,21 @@ class Lines:
         self.buffer = b''
         self.closed = False
 
-    def next(self, deadline):
-        """A line, or None when the peer closed; raises TimeoutError."""
+    def next(self, deadline, beside=None):
+        """A line, or None when the peer closed; raises TimeoutError. @beside, a Drain, is served meanwhile."""
         while b'\n' not in self.buffer:
             left = deadline - time.monotonic()
             if left <= 0:
                 raise TimeoutError
             if self.closed:
                 return None
-            if not select.select([self.sock], [], [], left)[0]:
+            ready = select.select([self.sock] + (beside.sources() if beside else []), [], [], left)[0]
+            if not ready:
                 raise TimeoutError
+            if beside:
+                beside.read()
+            if self.sock not in ready:
+                continue
             try:
                 data = self.sock.recv(65536)
             except ConnectionResetError:
@@ -66,34 +78,70 @@ class Lines:
         return line.decode(errors='replace').rstrip('\r')
 
 
+class Drain:
+    """Reads a console that nobody needs to see here (QEMU keeps a copy of it in a file), or leaves it unread."""
+
+    def __init__(self, sock):
+        self.sock = sock
+        self.on = True
+        sock.setblocking(False)
+
+    def sources(self):
+        return [self.sock] if self.on else []
+
+    def read(self):
+        try:
+            while self.on and self.sock.recv(65536):
+                pass
+        except (BlockingIOError, ConnectionResetError):
+            return
+        self.on = False
+
+
 class Machine:
-    def __init__(self, kernel, initrd, append='', memory='256', smp='1', extra=(), log=None, share=None):
+    def __init__(self, kernel, initrd, append='', memory='256', smp='1', extra=(), log=None, share=None, typed=False):
         self.directory = tempfile.mkdtemp(prefix='kata-vm.')
         self.console = log or os.path.join(self.directory, 'console')
         self.qmp = self.daemon = None
         if share:
             extra = [*extra, *self.share(share, memory)]
-        play_path = os.path.join(self.directory, 'play')
         self.qmp_path = os.path.join(self.directory, 'qmp')
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        listener.bind(play_path)
-        listener.listen(1)
-        args = arguments(kernel, initrd, append, memory, smp, extra) + [
-            '-serial', 'file:' + self.console, '-chardev', 'socket,id=play,path=' + play_path,
-            '-serial', 'chardev:play', '-qmp', 'unix:%s,server=on,wait=off' % self.qmp_path]
-        self.started = time.monotonic()
+        self.typed = typed
+        self.drain = self.play = None
+        self.args = arguments(kernel, initrd, append, memory, smp, extra)
+        open(self.console, 'w').close()
         self.errors = tempfile.TemporaryFile()
+        self.launch()
+
+    def launch(self, more=()):
+        """Starts QEMU and waits for its serial ports."""
+        paths = [os.path.join(self.directory, 'play')] + [os.path.join(self.directory, 'console')] * self.typed
+        listeners = []
+        args = self.args + ['-chardev', ('socket,id=console,path=%s,logfile=%s,logappend=on' % (paths[-1], self.console)
+                                         if self.typed else 'file,id=console,append=on,path=' + self.console),
+                            '-serial', 'chardev:console', '-chardev', 'socket,id=play,path=' + paths[0],
+                            '-serial', 'chardev:play', '-qmp', 'unix:%s,server=on,wait=off' % self.qmp_path, *more]
         try:
+            for path in paths:
+                if os.path.exists(path):
+                    os.unlink(path)
+                listeners.append(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+                listeners[-1].bind(path)
+                listeners[-1].listen(1)
+                listeners[-1].settimeout(20)
             self.process = subprocess.Popen(args, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                             stderr=self.errors)
-            listener.settimeout(20)
-            self.play, _ = listener.accept()
+            socks = [listener.accept()[0] for listener in listeners]
         except (OSError, TimeoutError) as e:
             self.stop()
             raise MachineError('QEMU did not start: %s %s' % (e, self.error_text())) from e
         finally:
-            listener.close()
+            for listener in listeners:
+                listener.close()
+        self.play = socks[0]
         self.lines = Lines(self.play)
+        if self.typed:
+            self.drain = Drain(socks[1])
 
     def share(self, directory, memory):
         """Starts virtiofsd for @directory; the arguments with which QEMU gives it to the guest as "kataShared"."""
@@ -117,18 +165,58 @@ class Machine:
     def line(self, deadline):
         """The next line of the plays, with requests to QEMU served on the way."""
         while True:
-            line = self.lines.next(deadline)
-            if line is None or not line.startswith(('QMP ', 'SHARE ')):
+            line = self.lines.next(deadline, self.drain)
+            verb, _, rest = (line or '').partition(' ')
+            request = {'QMP': self.monitor, 'SHARE': self.share_signal, 'CONSOLE': self.console_request,
+                       'FREEZE': self.freeze}.get(verb)
+            if not request:
                 return line
             try:
-                if line.startswith('SHARE '):
-                    self.daemon.send_signal(getattr(signal, 'SIG' + line[6:]))
-                    answer = {'return': {}}
-                else:
-                    answer = self.command(json.loads(line[4:]))
-            except (ValueError, OSError, AttributeError, TimeoutError) as e:
+                answer = request(rest)
+            except (ValueError, OSError, AttributeError, TimeoutError, MachineError) as e:
                 answer = {'error': {'desc': str(e) or type(e).__name__}}
             self.play.sendall(json.dumps(answer).encode() + b'\n')
+
+    def monitor(self, text):
+        return self.command(json.loads(text))
+
+    def share_signal(self, name):
+        self.daemon.send_signal(getattr(signal, 'SIG' + name))
+        return {'return': {}}
+
+    def console_request(self, text):
+        verb, _, rest = text.partition(' ')
+        if verb == 'SEEN':
+            return {'return': rest in self.console_text()}
+        if verb == 'SEND':
+            self.drain.sock.sendall(rest.encode() + b'\n')
+        else:
+            self.drain.on = verb == 'CONT'
+        return {'return': {}}
+
+    def freeze(self, seconds):
+        """Saves the machine to a file, ends QEMU, and restores it in another one."""
+        saved = os.path.join(self.directory, 'saved')
+        self.command({'execute': 'stop'})
+        answer = self.command({'execute': 'migrate', 'arguments': {'uri': 'exec:cat >' + saved}})
+        deadline = time.monotonic() + 60
+        while 'error' not in answer:
+            answer = self.command({'execute': 'query-migrate'})
+            status = answer.get('return', {}).get('status')
+            if status == 'completed':
+                break
+            if status == 'failed' or time.monotonic() > deadline:
+                raise MachineError('the machine was not saved: %s' % answer)
+            time.sleep(0.1)
+        if 'error' in answer:
+            return answer
+        self.quit()
+        time.sleep(float(seconds))
+        self.launch(['-incoming', 'exec:cat ' + saved])
+        while self.command({'execute': 'query-status'})['return']['status'] == 'inmigrate':
+            time.sleep(0.1)
+        os.unlink(saved)
+        return self.command({'execute': 'cont'})
 
     def command(self, command):
         if self.qmp is None:
@@ -153,11 +241,16 @@ class Machine:
 
     def wait(self, seconds):
         """True when the machine ended by itself in time."""
-        try:
-            self.process.wait(seconds)
-            return True
-        except subprocess.TimeoutExpired:
-            return False
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if self.drain:
+                self.drain.read()
+            try:
+                self.process.wait(0.2)
+                return True
+            except subprocess.TimeoutExpired:
+                pass
+        return False
 
     def console_text(self):
         try:
@@ -166,12 +259,20 @@ class Machine:
         except OSError:
             return ''
 
-    def stop(self):
-        for process in (getattr(self, 'process', None), self.daemon):
-            if process and process.poll() is None:
-                process.kill()
-                process.wait()
-        for sock in (getattr(self, 'play', None), self.qmp and self.qmp.sock):
+    def quit(self):
+        """Ends QEMU; launch() may follow."""
+        process = getattr(self, 'process', None)
+        if process and process.poll() is None:
+            process.kill()
+            process.wait()
+        for sock in (self.play, self.qmp and self.qmp.sock, self.drain and self.drain.sock):
             if sock:
                 sock.close()
+        self.play = self.qmp = self.drain = None
+
+    def stop(self):
+        self.quit()
+        if self.daemon and self.daemon.poll() is None:
+            self.daemon.kill()
+            self.daemon.wait()
         shutil.rmtree(self.directory, ignore_errors=True)
