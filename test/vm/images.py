@@ -43,8 +43,8 @@ MACHINES = {
     'pid1-v2': dict(init='agent', append='quiet ' + V2 + PORTS, memory='256M,slots=2,maxmem=1G', smp='1,maxcpus=2'),
     # Here nothing of the configuration is any good.
     'pid1-v1': dict(init='agent', append='quiet', words=BAD),
-    # Few drivers and little memory.
-    'pid1-small': dict(init='agent', append='quiet ' + V2, memory='64', small=True),
+    # Few drivers and little memory: 64 MiB and what its plays take away. (Debian's kernel needs more to unpack itself.)
+    'pid1-small': dict(init='agent', append='quiet ' + V2, memory='96', small=True),
     # The agent is PID 1 on a disk, as in Kata's agent-init image: here pivot_root(2) works.
     # Its console is the host's to type on, and to leave unread.
     'pid1-disk': dict(init='agent', append='quiet agent.debug_console agent.log=debug ' + V2, disk=96, typed=True),
@@ -102,8 +102,9 @@ def mkguest(*args):
     subprocess.run([os.path.join(TOP, 'tools/mkguest'), *args], check=True)
 
 
-def machine(name, build, plays, driver=os.path.join(HERE, 'driver')):
-    """The image for a machine, and the arguments for Machine(). @driver is what runs beside the agent."""
+def machine(name, build, plays, driver=os.path.join(HERE, 'driver'), before=''):
+    """The image for a machine, and the arguments for Machine(). @driver is what runs beside the agent,
+    @before what a shell does right before it becomes the agent (not with a disk)."""
     what = MACHINES[name]
     base = os.path.join(build, 'vm')
     kernel = os.path.join(base, 'kernel')
@@ -124,7 +125,7 @@ def machine(name, build, plays, driver=os.path.join(HERE, 'driver')):
         arguments['share'] = share(base)
     if what.get('typed'):
         arguments['typed'] = True
-    before = []
+    to_do = []
     if what['init'] == 'bare':
         tests = bare_tests(build)
         for path, place in [(test, '/tests/' + os.path.basename(test)) for test in tests] + [
@@ -140,7 +141,7 @@ def machine(name, build, plays, driver=os.path.join(HERE, 'driver')):
     if what['init'] == 'systemd':
         common += systemd(build, what['bus'])
     else:
-        before = ['--before', '/bin/sh /plays/driver &']
+        to_do = ['--before', '/bin/sh /plays/driver &\n' + before]
     if what.get('disk'):
         # The disk's drivers are in a small initramfs, which leaves nothing behind.
         disk = os.path.join(base, name + '.ext4')
@@ -151,7 +152,7 @@ def machine(name, build, plays, driver=os.path.join(HERE, 'driver')):
         arguments['extra'] += ['-drive', 'file=%s,format=raw,if=none,id=root,snapshot=on' % disk,
                                '-device', 'virtio-blk-pci,drive=root']
     else:
-        mkguest('-o', image, *common, *modules, *before)
+        mkguest('-o', image, *common, *modules, *to_do)
     return arguments
 
 
