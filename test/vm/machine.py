@@ -10,6 +10,7 @@ plug devices into the machine that it runs in. Further requests, answered likewi
     CONSOLE STOP, CONSOLE CONT  the host no longer reads the machine's console, which fills up; and reads again
     CONSOLE SEND TEXT           a line is typed on the console
     CONSOLE SEEN TEXT           whether the console has shown it
+    PAUSE SECONDS               the machine stands still for that time
     FREEZE SECONDS              the machine is saved to a file and ends; after that time another one goes on from there
 
 CONSOLE STOP, CONT and SEND need a machine with `typed`.
@@ -168,7 +169,7 @@ class Machine:
             line = self.lines.next(deadline, self.drain)
             verb, _, rest = (line or '').partition(' ')
             request = {'QMP': self.monitor, 'SHARE': self.share_signal, 'CONSOLE': self.console_request,
-                       'FREEZE': self.freeze}.get(verb)
+                       'PAUSE': self.pause, 'FREEZE': self.freeze}.get(verb)
             if not request:
                 return line
             try:
@@ -193,6 +194,11 @@ class Machine:
         else:
             self.drain.on = verb == 'CONT'
         return {'return': {}}
+
+    def pause(self, seconds):
+        self.command({'execute': 'stop'})
+        time.sleep(float(seconds))
+        return self.command({'execute': 'cont'})
 
     def freeze(self, seconds):
         """Saves the machine to a file, ends QEMU, and restores it in another one."""
@@ -220,14 +226,25 @@ class Machine:
 
     def command(self, command):
         if self.qmp is None:
-            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            sock.connect(self.qmp_path)
-            self.qmp = Lines(sock)
+            self.qmp = Lines(self.dial_monitor())
             self.answer()
-            sock.sendall(b'{"execute":"qmp_capabilities"}\n')
+            self.qmp.sock.sendall(b'{"execute":"qmp_capabilities"}\n')
             self.answer()
         self.qmp.sock.sendall(json.dumps(command).encode() + b'\n')
         return self.answer()
+
+    def dial_monitor(self):
+        deadline = time.monotonic() + 10
+        while True:
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            try:
+                sock.connect(self.qmp_path)
+                return sock
+            except OSError:
+                sock.close()
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(0.05)
 
     def answer(self):
         """The next message that is not an event."""
