@@ -73,9 +73,11 @@ agent_start() {
 	env "KATA_AGENT_SERVER_ADDR=$address" KATA_AGENT_LOG_LEVEL=debug "$@" \
 		nsenter -t "$guest" -m -p "$agent_program" >>"$tmp/log" 2>&1 3>&- &
 	agent_parent=$!
-	eventually test -S "$tmp/agent.sock"
+	# Its answer, not its socket: a killed predecessor's is still there.
+	eventually agent_answers
 	eventually agent_find
 }
+agent_answers() { "$ctl_program" --server-address "$address" --timeout 2s Check >/dev/null 2>&1; }
 agent_find() { agent=$(pgrep -P "$agent_parent" -x kata-agent); }
 agent_kill() {
 	kill -KILL "$agent"
