@@ -35,6 +35,12 @@ struct cursor {
 	const uint8_t *end;
 };
 
+/* An empty message may have no bytes at all: nothing is ever added to a null pointer. */
+static struct cursor cursor_over(const uint8_t *bytes, size_t length)
+{
+	return (struct cursor){bytes, length > 0 ? bytes + length : bytes};
+}
+
 struct field {
 	uint32_t number;
 	enum wire wire;
@@ -192,7 +198,7 @@ struct key_value {
 static int decode_key_value(const struct field *entry, uint8_t *body, const uint8_t *base,
 			    struct key_value *out, struct error *e)
 {
-	struct cursor c = {entry->data, entry->data + entry->length};
+	struct cursor c = cursor_over(entry->data, entry->length);
 	struct field field;
 	int r;
 
@@ -218,7 +224,7 @@ struct request {
 static int decode_fields(uint8_t *body, size_t length, struct request *request, struct ttrpc_call *call,
 			 struct error *e)
 {
-	struct cursor c = {body, body + length};
+	struct cursor c = cursor_over(body, length);
 	struct key_value pair;
 	struct field field;
 	int r;
@@ -250,7 +256,7 @@ static int decode_fields(uint8_t *body, size_t length, struct request *request, 
 /* A second walk, when the number of entries is known. The body was found valid: nothing here can fail. */
 static void keep_metadata(uint8_t *body, size_t length, struct key_value *pairs)
 {
-	struct cursor c = {body, body + length};
+	struct cursor c = cursor_over(body, length);
 	struct field field;
 	size_t n = 0;
 
@@ -289,7 +295,7 @@ int envelope_decode_request(uint8_t *body, size_t length, struct arena *arena, s
 
 static bool decode_status(const struct field *status, struct ttrpc_reply *reply)
 {
-	struct cursor c = {status->data, status->data + status->length};
+	struct cursor c = cursor_over(status->data, status->length);
 	struct field field;
 	int r;
 
@@ -305,7 +311,7 @@ static bool decode_status(const struct field *status, struct ttrpc_reply *reply)
 
 int envelope_decode_response(const uint8_t *body, size_t length, struct ttrpc_reply *reply, struct error *e)
 {
-	struct cursor c = {body, body + length};
+	struct cursor c = cursor_over(body, length);
 	struct field field;
 	int r;
 
