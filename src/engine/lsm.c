@@ -124,11 +124,15 @@ int lsm_check(const Grpc__Process *process, const Grpc__Linux *linux, struct err
 	return check_apparmor(process ? process->apparmorprofile : NULL, e);
 }
 
+/*
+ * The child is in the container's root, so it must not ask a path whether there is AppArmor: an image without that file, or
+ * with another one, would be without its profile. lsm_check() has asked, outside.
+ */
 static int set_apparmor(int proc, const char *profile, struct error *e)
 {
 	_cleanup_free_ char *text = NULL;
 
-	if (str_is_empty(profile) || !apparmor_enabled())
+	if (str_is_empty(profile))
 		return 0;
 	if (asprintf(&text, "exec %s", profile) < 0) {
 		text = NULL;
@@ -138,6 +142,9 @@ static int set_apparmor(int proc, const char *profile, struct error *e)
 	int r = file_write(proc, "self/attr/apparmor/exec", text);
 	if (r == -ENOENT)
 		r = file_write(proc, "self/attr/exec", text);
+	/* Who has no AppArmor is unconfined. */
+	if ((r == -ENOENT || r == -EINVAL) && str_equal(profile, "unconfined"))
+		return 0;
 	return r < 0 ? error_errno(e, -r, "apply AppArmor profile \"%s\"", profile) : 0;
 }
 
@@ -171,10 +178,15 @@ static bool takes_no_context(const char *type)
 	return false;
 }
 
+bool selinux_takes_context(const char *type, const char *label)
+{
+	return !str_is_empty(label) && !takes_no_context(type) && selinux_enabled();
+}
+
 const char *selinux_mount_data(const char *type, const char *data, const char *label, struct arena *arena)
 {
 	data = str_or_empty(data);
-	if (str_is_empty(label) || takes_no_context(type) || !selinux_enabled())
+	if (!selinux_takes_context(type, label))
 		return data;
 	return arena_printf(arena, "%s%scontext=\"%s\"", data, *data ? "," : "", label);
 }

@@ -35,9 +35,13 @@ int lsm_set_exec(int proc, const char *apparmor_profile, const char *selinux_lab
 int selinux_key_label(int proc, const char *label, struct error *e);
 
 /*
- * Mount data with `context="LABEL"` added, for a file system of @type: proc, sysfs, mqueue, cgroup file systems and binds
- * take none and get @data back, as everything does without SELinux. In @arena; NULL when memory is out; @data may be
- * NULL or "".
+ * Is a new file system of @type to be mounted with context=@label? proc, sysfs, mqueue, cgroup file systems and binds take
+ * none; nothing does without SELinux or a label (NULL, "").
+ */
+bool selinux_takes_context(const char *type, const char *label);
+/*
+ * Mount data with `context="LABEL"` added, where selinux_takes_context(); @data itself otherwise. In @arena; NULL when memory
+ * is out; @data may be NULL or "".
  */
 const char *selinux_mount_data(const char *type, const char *data, const char *label, struct arena *arena);
 /* mqueue: labelled by an extended attribute after mounting. The path's mount is @fd. 0 or -errno. */

@@ -22,9 +22,9 @@ struct covers {
 	int directory, file; /* attached; -1 before the first use */
 };
 
-static int make_empty_directory(struct error *e)
+static int make_empty_directory(const struct rootfs *rootfs, struct error *e)
 {
-	int fd = mount_tmpfs("mode=555,size=4k,nr_inodes=1",
+	int fd = mount_tmpfs(rootfs, "mode=555,size=4k,nr_inodes=1",
 			     MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
 	return fd < 0 ? error_errno(e, -fd, "make an empty directory") : fd;
 }
@@ -42,12 +42,12 @@ static int open_null(struct error *e)
 	return r < 0 ? error_errno(e, -r, "make the null device read-only") : fd_steal(&fd);
 }
 
-static int cover(int *first, int target, bool directory, struct error *e)
+static int cover(const struct rootfs *rootfs, int *first, int target, bool directory, struct error *e)
 {
 	_cleanup_fd_ int fd = -1;
 
 	if (*first < 0)
-		fd = directory ? make_empty_directory(e) : open_null(e);
+		fd = directory ? make_empty_directory(rootfs, e) : open_null(e);
 	else if ((fd = mount_clone(*first, "", false)) < 0)
 		return error_errno(e, -fd, "clone the cover");
 	if (fd < 0)
@@ -74,8 +74,8 @@ static int mask(const struct rootfs *rootfs, const char *path, struct covers *co
 		return 0;
 	if (target < 0 || fstat(target, &st) < 0)
 		return error_errno(e, target < 0 ? -target : errno, "open");
-	return S_ISDIR(st.st_mode) ? cover(&covers->directory, target, true, e)
-				   : cover(&covers->file, target, false, e);
+	return S_ISDIR(st.st_mode) ? cover(rootfs, &covers->directory, target, true, e)
+				   : cover(rootfs, &covers->file, target, false, e);
 }
 
 static bool is_repeated(char *const *paths, size_t index)

@@ -31,8 +31,8 @@ int mount_clone(int dirfd, const char *path, bool recursive);
 /* Attributes of a mount (of the whole tree when @recursive). 0 or -errno. */
 int mount_set(int fd, uint64_t set, uint64_t clear, bool recursive);
 int mount_propagate(int fd, unsigned long propagation);
-/* A detached tmpfs with these options ("mode=755,size=64k"). Descriptor or -errno. */
-int mount_tmpfs(const char *data, uint64_t attributes);
+/* A detached tmpfs with these options ("mode=755,size=64k") and the container's mountLabel. Descriptor or -errno. */
+int mount_tmpfs(const struct rootfs *rootfs, const char *data, uint64_t attributes);
 
 /* [helper process] Serves requests until the end of file of @socket. Never returns. */
 _Noreturn void mount_helper_run(const struct rootfs *rootfs, int socket);

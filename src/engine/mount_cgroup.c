@@ -139,7 +139,7 @@ static int mount_v1(const struct rootfs *rootfs, const struct mount_request *req
 {
 	const uint64_t attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
 	_cleanup_free_ char *table = NULL;
-	_cleanup_fd_ int top = mount_tmpfs("mode=755", attributes);
+	_cleanup_fd_ int top = mount_tmpfs(rootfs, "mode=755", attributes);
 	char *save = NULL;
 	int r;
 

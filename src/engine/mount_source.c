@@ -150,12 +150,11 @@ static int set_data(int context, const char *data)
 	return r;
 }
 
-static int set_label(int context, const struct rootfs *rootfs, const struct mount_request *request)
+static int set_label(int context, const char *type, const struct rootfs *rootfs)
 {
 	const Grpc__Linux *linux = rootfs->spec->linux;
 
-	if (!linux || str_is_empty(linux->mountlabel) || is_kernel_filesystem(request->type) ||
-	    !selinux_enabled())
+	if (!linux || !selinux_takes_context(type, linux->mountlabel))
 		return 0;
 	return set_string(context, "context", linux->mountlabel);
 }
@@ -192,7 +191,7 @@ static int configure(int context, const struct rootfs *rootfs, const struct moun
 	if (r == 0)
 		r = set_data(context, request->options.data);
 	if (r == 0)
-		r = set_label(context, rootfs, request);
+		r = set_label(context, request->type, rootfs);
 	return r;
 }
 
@@ -349,13 +348,15 @@ int mount_make(const struct rootfs *rootfs, const struct mount_request *request,
 	return r < 0 ? r : fd_steal(&fd);
 }
 
-int mount_tmpfs(const char *data, uint64_t attributes)
+int mount_tmpfs(const struct rootfs *rootfs, const char *data, uint64_t attributes)
 {
 	_cleanup_fd_ int context = fsopen("tmpfs", FSOPEN_CLOEXEC);
 
 	if (context < 0)
 		return -errno;
 	int r = set_data(context, data);
+	if (r == 0)
+		r = set_label(context, "tmpfs", rootfs);
 	if (r < 0)
 		return r;
 	if (fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)

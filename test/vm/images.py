@@ -15,6 +15,11 @@ MODULES = ['virtio_pci', 'virtio_blk', 'virtiofs', 'vsock_loopback', 'vmw_vsock_
            '+loop', '+dummy']
 SMALL_MODULES = ['vsock_loopback']
 
+# Two nodes of memory, each with a processor.
+NUMA = [word for node in '01' for word in (
+    '-object', 'memory-backend-ram,id=node%s,size=256M' % node,
+    '-numa', 'node,nodeid=%s,cpus=%s,memdev=node%s' % (node, node, node))]
+
 V2 = 'systemd.unified_cgroup_hierarchy=1'
 # Ports of the agent, and that streams may be passed through from within the guest.
 PORTS = ' agent.log_vport=1025 agent.debug_console agent.debug_console_vport=1026 agent.passfd_listener_port=1027' \
@@ -37,10 +42,11 @@ SYSTEMD = ' quiet systemd.unit=kata-containers.target systemd.show_status=false'
 # In the order in which they run.
 MACHINES = {
     # No agent: busybox is PID 1 on a disk. For unit tests that had better not run on a person's machine.
-    'bare': dict(init='bare', append='quiet', memory='512', smp='2', disk=256),
+    'bare': dict(init='bare', append='quiet', memory='512', smp='2', disk=256, extra=NUMA),
     'bare-v1': dict(init='bare', append='quiet', memory='512', disk=256),
     # The agent is PID 1 of an initramfs, as in Kata's stock initrd.
-    'pid1-v2': dict(init='agent', append='quiet ' + V2 + PORTS, memory='256M,slots=2,maxmem=1G', smp='1,maxcpus=2'),
+    'pid1-v2': dict(init='agent', append='quiet ' + V2 + PORTS, memory='256M,slots=2,maxmem=1G', smp='1,maxcpus=2',
+                    policies=True),
     # Here nothing of the configuration is any good.
     'pid1-v1': dict(init='agent', append='quiet', words=BAD),
     # Few drivers and little memory: 64 MiB and what its plays take away. (Debian's kernel needs more to unpack itself.)
@@ -52,6 +58,8 @@ MACHINES = {
     'pid1-ro': dict(init='agent', append='quiet cgroup_no_v1=memory play.ro', disk=96),
     # A file system shared by the host, and the agent's memory so that its daemon can see it.
     'pid1-share': dict(init='agent', append='quiet ' + V2, share=True),
+    # A kernel with SELinux instead of AppArmor, which it has by itself.
+    'pid1-selinux': dict(init='agent', append='quiet security=selinux ' + V2, policies=True),
     # systemd is PID 1 and the agent its service, as in Kata's systemd images; without and with the system bus.
     'systemd': dict(init='systemd', append=V2 + SYSTEMD, bus=True, disk=160),
     'systemd-nobus': dict(init='systemd', append=V2 + SYSTEMD, memory='512', bus=False),
@@ -114,6 +122,8 @@ def machine(name, build, plays, driver=os.path.join(HERE, 'driver'), before=''):
               '--file', HERE + '/modprobe:/sbin/modprobe']
     for play in plays:
         common += ['--file', '%s:/plays/%s' % (play.path, play.name)]
+    if what.get('policies'):
+        common += policies(base)
     for path, place in programs(build) if not what.get('small') else programs(build)[:1]:
         common += ['--file', path + ':' + place]
     modules = ['--kernel', kernel]
@@ -154,6 +164,17 @@ def machine(name, build, plays, driver=os.path.join(HERE, 'driver'), before=''):
     else:
         mkguest('-o', image, *common, *modules, *to_do)
     return arguments
+
+
+def policies(base):
+    """Policies of security modules for /policies; nothing where their compilers cannot be had, and plays say so."""
+    directory = os.path.join(base, 'policies')
+    done = subprocess.run([os.path.join(HERE, 'fetch-policies'), directory], stderr=subprocess.PIPE, text=True)
+    if done.returncode == 77:
+        return ['--dir', '/policies']
+    if done.returncode:
+        raise OSError('the policies cannot be compiled: ' + ' '.join(done.stderr.split()))
+    return ['--file', os.path.join(directory, 'policies') + ':/policies']
 
 
 def share(base):
