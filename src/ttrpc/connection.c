@@ -190,6 +190,34 @@ static bool has_room(const struct ttrpc_connection *connection, size_t size)
 	       connection->server->bytes + size <= SERVER_BYTES_MAX;
 }
 
+bool connection_starves(const struct ttrpc_connection *connection)
+{
+	size_t size = call_size(connection->reader.header.length);
+
+	return !has_room(connection, size) && connection->bytes + size <= CONNECTION_BYTES_MAX;
+}
+
+/* Progress of a byte now and then would not be one: a frame of the largest size may take half an hour. */
+static void note_progress(struct ttrpc_connection *connection)
+{
+	if (!connection->incoming || connection->incoming->length < CONNECTION_RESERVE ||
+	    connection->progress_left - connection->reader.left < CONNECTION_RESERVE)
+		return;
+	connection->progress = loop_now();
+	connection->progress_left = connection->reader.left;
+}
+
+void connection_reclaim(struct ttrpc_connection *connection, uint64_t before)
+{
+	/* Where it is not read because it has not read its answers, the fault is its own. */
+	if (connection->dead || !connection->incoming || connection->incoming->length < CONNECTION_RESERVE ||
+	    connection->progress > before)
+		return;
+	log_warning("ttrpc", "closed a connection that does not end its frame", "missing",
+		    LOG_NUMBER(connection->reader.left));
+	connection_kill(connection);
+}
+
 static bool frame_begin(struct reader *reader)
 {
 	struct ttrpc_connection *connection = container_of(reader, struct ttrpc_connection, reader);
@@ -200,12 +228,15 @@ static bool frame_begin(struct reader *reader)
 	if (!is_call(header) || connection->n_calls >= CONNECTION_CALLS_MAX)
 		return true;
 	if (!has_room(connection, call_size(header->length))) {
-		list_append(&connection->server->waiting, &connection->waiting);
+		server_wait(connection->server, connection);
 		return false;
 	}
 	connection->incoming = call_new(connection, header);
-	if (connection->incoming)
+	if (connection->incoming) {
 		reader->body = connection->incoming->body;
+		connection->progress = loop_now();
+		connection->progress_left = header->length;
+	}
 	return true;
 }
 
@@ -289,6 +320,7 @@ static void connection_take(struct ttrpc_connection *connection)
 	connection->taking++;
 	r = reader_run(&connection->reader, connection->source.fd, CONNECTION_FRAMES_PER_ROUND);
 	connection->held = r == READER_HELD;
+	note_progress(connection);
 	if (!connection->dead && !writer_empty(&connection->writer))
 		connection_flush(connection);
 	connection->taking--;

@@ -4,7 +4,9 @@
  *
  * Memory of calls is bounded over all connections together; a connection that wants to begin a frame beyond
  * the bound waits in a list, and is tried again in a later round of the loop, never from within what made
- * room.
+ * room. Room is taken when a frame begins, on its sender's word alone; so while somebody waits for what others hold, a
+ * connection that has not sent on with its large frame for SERVER_PATIENCE_MS is closed. Nobody waits: it may take as
+ * long as it likes, and there is no timer.
  */
 
 #include <errno.h>
@@ -22,6 +24,7 @@ struct ttrpc_server *ttrpc_server_new(struct loop *loop)
 	if (!server)
 		return NULL;
 	server->loop = loop;
+	server->patience_ms = SERVER_PATIENCE_MS;
 	list_init(&server->listeners);
 	list_init(&server->connections);
 	list_init(&server->orphans);
@@ -40,6 +43,7 @@ void ttrpc_server_free(struct ttrpc_server *server)
 	while (!list_empty(&server->orphans))
 		call_free_orphan(list_first_entry(&server->orphans, struct call, link));
 	loop_timer_remove(&server->wake);
+	loop_timer_remove(&server->reclaim);
 	free(server->services);
 	free(server);
 }
@@ -149,6 +153,39 @@ static void on_wake(struct loop_timer *timer)
 		list_remove(&connection->waiting);
 		connection_wake(connection);
 	}
+}
+
+/* --- room that is held and not used --- */
+
+static bool somebody_starves(const struct ttrpc_server *server)
+{
+	const struct ttrpc_connection *connection;
+
+	list_for_each_entry (connection, &server->waiting, waiting)
+		if (connection_starves(connection))
+			return true;
+	return false;
+}
+
+static void on_reclaim(struct loop_timer *timer)
+{
+	struct ttrpc_server *server = container_of(timer, struct ttrpc_server, reclaim);
+	uint64_t now = loop_now();
+	struct ttrpc_connection *connection;
+
+	if (!somebody_starves(server))
+		return;
+	/* They are freed in the end of the round only. */
+	list_for_each_entry (connection, &server->connections, link)
+		connection_reclaim(connection, now > server->patience_ms ? now - server->patience_ms : 0);
+	loop_timer_set(server->loop, timer, server->patience_ms / 4 + 1, on_reclaim);
+}
+
+void server_wait(struct ttrpc_server *server, struct ttrpc_connection *connection)
+{
+	list_append(&server->waiting, &connection->waiting);
+	if (!server->reclaim.loop && connection_starves(connection))
+		loop_timer_set(server->loop, &server->reclaim, server->patience_ms / 4 + 1, on_reclaim);
 }
 
 void server_charge(struct ttrpc_server *server, size_t bytes)

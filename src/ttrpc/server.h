@@ -21,6 +21,7 @@ enum {
 	SERVER_OUTPUT_MAX = 64 << 20, /* of all connections; beyond, CONNECTION_RESERVE is each one's bound */
 	CONNECTION_FRAMES_PER_ROUND = 64, /* then others have their turn */
 	CONNECTION_LINGER_MS = 5000,	  /* for what is still queued when the peer has closed */
+	SERVER_PATIENCE_MS = 30000,	  /* for the rest of a frame whose room others wait for */
 };
 
 struct service {
@@ -42,6 +43,8 @@ struct ttrpc_server {
 	size_t bytes;	     /* memory of all calls */
 	struct list waiting; /* connections that wait for bytes to become free */
 	struct loop_timer wake;
+	struct loop_timer reclaim; /* while a connection waits for what others hold */
+	unsigned patience_ms;
 	size_t n_unflushed; /* connections with queued answers */
 	size_t output;	    /* bytes of those */
 	void (*on_flushed)(void *data);
@@ -67,6 +70,8 @@ struct ttrpc_connection {
 	size_t bytes;
 	size_t output;	       /* what server->output counts of writer.queued */
 	struct call *incoming; /* its body is being received */
+	uint64_t progress;     /* loop_now() when that began, or the last CONNECTION_RESERVE of it had come */
+	size_t progress_left;  /* reader.left at that time */
 	unsigned taking;       /* depth of connection_take(): the connection may not be freed */
 	bool held;	       /* the reader was stopped in front of a frame */
 	bool unflushed;	       /* counted in server->n_unflushed */
@@ -78,6 +83,10 @@ struct ttrpc_connection {
 int connection_new(struct ttrpc_server *server, int fd);
 /* Ends its calls and frees it. */
 void connection_free(struct ttrpc_connection *connection);
+/* Ends it where it holds room for a large frame of which nothing much has come since @before. */
+void connection_reclaim(struct ttrpc_connection *connection, uint64_t before);
+/* Whether it waits for bytes that other connections hold, rather than for its own. */
+bool connection_starves(const struct ttrpc_connection *connection);
 /* Gives another try to one that was held back by bytes. */
 void connection_wake(struct ttrpc_connection *connection);
 /* Sends one frame; see writer_send(). On error the connection is dead. */
@@ -125,6 +134,8 @@ const struct ttrpc_method *service_find_method(const struct service *service, co
 /* Adds to or takes from the memory that calls hold; wakes who waits for it. */
 void server_charge(struct ttrpc_server *server, size_t bytes);
 void server_discharge(struct ttrpc_server *server, size_t bytes);
+/* A connection has begun to wait for room: who holds some without using it is looked for while it does. */
+void server_wait(struct ttrpc_server *server, struct ttrpc_connection *connection);
 /* @unflushed connections more or less (1 or -1). */
 void server_count_unflushed(struct ttrpc_server *server, int change);
 

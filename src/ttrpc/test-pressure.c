@@ -317,6 +317,64 @@ static void test_announced_body_costs_nothing(void **state)
 	assert_int_equal(0, f->server->bytes);
 }
 
+/* What is announced is charged for: the room of all, taken by peers who then say nothing. */
+static void test_announced_bodies_hold_nobody_up(void **state)
+{
+	enum { PEERS = 15, PATIENCE = 600 };
+	struct fixture *f = *state;
+	int peers[PEERS];
+	uint8_t part[CONNECTION_RESERVE] = {0};
+
+	f->server->patience_ms = PATIENCE;
+	for (int i = 0; i < PEERS; i++) {
+		peers[i] = fixture_connect(f);
+		peer_send_hex(f, peers[i], "00400000 00000001 01 00");
+	}
+	fixture_settle(f);
+	/* Nobody else wants it: they may stay as long as they like. */
+	fixture_run(f, 2 * PATIENCE);
+	assert_int_equal(PEERS + 1, ttrpc_server_connections(f->server));
+	assert_false(f->server->reclaim.loop);
+	/* One of them goes on with it, a byte or a reserve at a time: only that is progress. */
+	peer_send(f, peers[0], part, sizeof(part));
+	peer_send(f, peers[1], part, 1);
+	send_large(f, f->fd, 1, "Park", (4 << 20) - 1024, false);
+	assert_true(first_connection(f)->held);
+	fixture_run(f, PATIENCE / 2);
+	assert_int_equal(2, ttrpc_server_connections(f->server));
+	peer_expect_end(f, peers[1]);
+	peer_send(f, peers[0], part, sizeof(part));
+	/* There is room now: nobody looks any more, and the one that waited goes on. */
+	assert_false(first_connection(f)->held);
+	fixture_run(f, 2 * PATIENCE);
+	assert_int_equal(2, ttrpc_server_connections(f->server));
+	assert_false(f->server->reclaim.loop);
+	for (int i = 0; i < PEERS; i++)
+		close(peers[i]);
+	close(f->fd);
+	f->fd = -1;
+	fixture_settle(f);
+	assert_int_equal(0, f->server->bytes);
+}
+
+/* Waiting for what oneself holds is nobody else's fault. */
+static void test_nobody_is_closed_for_one_that_holds_too_much(void **state)
+{
+	struct fixture *f = *state;
+	int other = fixture_connect(f);
+
+	f->server->patience_ms = 40;
+	peer_send_hex(f, other, "00400000 00000001 01 00");
+	for (uint32_t i = 0; i < 5; i++)
+		send_large(f, f->fd, 2 * i + 1, "Park", 3 << 20, true);
+	send_large(f, f->fd, 11, "Park", 3 << 20, false);
+	assert_true(first_connection(f)->held);
+	fixture_run(f, 200);
+	assert_int_equal(2, ttrpc_server_connections(f->server));
+	assert_false(f->server->reclaim.loop);
+	close(other);
+}
+
 static void test_fairness(void **state)
 {
 	struct fixture *f = *state;
@@ -369,6 +427,8 @@ int main(void)
 		test(test_all_connections_are_bounded),
 		test(test_output_of_all_is_bounded),
 		test(test_announced_body_costs_nothing),
+		test(test_announced_bodies_hold_nobody_up),
+		test(test_nobody_is_closed_for_one_that_holds_too_much),
 		test(test_fairness),
 		test(test_flood_then_close),
 	};
