@@ -17,6 +17,7 @@ oci_program=$build/src/oci/kata-oci
 tools=$BATS_TEST_DIRNAME/../../tools
 
 stage_open() {
+	stage= stage_parent= tmp= cgroup=
 	[ -x "$oci_program" ] || { echo "no program at $oci_program"; return 1; }
 	tmp=$(mktemp -d /tmp/kata-oci-play-XXXXXX)
 	cgroup=kata-oci-play-${tmp##*-}
@@ -39,6 +40,12 @@ stage_open() {
 
 stage_close() {
 	local result=0 left id
+	# Without a stage there is nothing to look for, and everything to find.
+	if [ -z "$stage" ]; then
+		[ -z "$stage_parent" ] || kill -KILL "$stage_parent" 2>/dev/null || true
+		[ -z "$tmp" ] || rm -rf "$tmp"
+		return 0
+	fi
 	for id in $(ls "$state" 2>/dev/null); do
 		oci delete --force "$id" || true
 	done
