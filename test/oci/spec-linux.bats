@@ -137,9 +137,9 @@ calls='names: ["mkdir", "mkdirat"]'
 		\"SECCOMP_FILTER_FLAG_TSYNC\"], architectures: [\"SCMP_ARCH_X86_64\", \"SCMP_ARCH_X86\", \"SCMP_ARCH_X32\", \"SCMP_ARCH_AARCH64\"]" 'mkdir /x; echo $?'
 	must 0 oci run -b "$bundle" c
 	[[ $output == *159 ]]
-	# Everything that the last step (capset, execve) and busybox need; the rest fails with the default number.
+	# Everything that the last step (capget, capset, execve) and busybox need; the rest fails with the default number.
 	config '.linux.seccomp = {defaultAction: "SCMP_ACT_ERRNO", defaultErrnoRet: 61, syscalls: [{action: "SCMP_ACT_ALLOW", names: [
-		"capset", "execve", "brk", "arch_prctl", "set_tid_address", "set_robust_list", "rseq", "prlimit64", "readlink", "readlinkat", "getrandom",
+		"capget", "capset", "execve", "brk", "arch_prctl", "set_tid_address", "set_robust_list", "rseq", "prlimit64", "readlink", "readlinkat", "getrandom",
 		"mprotect", "mmap", "munmap", "getuid", "geteuid", "getgid", "prctl", "write", "writev", "exit", "exit_group", "newfstatat",
 		"fstat", "rt_sigaction", "rt_sigprocmask", "umask", "ioctl", "getcwd", "getpid", "getppid"]}]}' mkdir /x
 	must 1 oci run -b "$bundle" c
