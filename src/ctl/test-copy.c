@@ -54,6 +54,8 @@ static void serve_copy(struct ttrpc_call *call, void *data)
 	}
 	fprintf(log, "size %lld mode %o dir %o offset %lld length %zu\n", (long long)request->file_size,
 		request->file_mode, request->dir_mode, (long long)request->offset, request->data.len);
+	/* The other side reads it as soon as it is answered. */
+	fflush(log);
 	if (pwrite(fd, request->data.data, request->data.len, request->offset) != (ssize_t)request->data.len)
 		ttrpc_call_fail_text(call, STATUS_INTERNAL, "short");
 	else
