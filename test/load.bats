@@ -37,3 +37,33 @@ only_the_agent() {
 	play execs $cycles "$agent"
 	only_the_agent
 }
+
+# Each is a child of the agent for the five seconds in which so many CPUs do not come.
+look_for_cpus() {
+	local i
+	for i in $(seq "$1"); do
+		timeout=20s rpc OnlineCPUMem '{"nb_cpus":100000,"cpu_only":true}' >/dev/null 2>&1 3>&- &
+		callers="$callers $!"
+	done
+}
+children() { pgrep -c -P "$agent" || true; }
+many_children() { [ "$(children)" -ge 60 ]; }
+
+@test "load: what children do is done in turn when too much is asked for at once" {
+	local i most=0 now callers=
+	look_for_cpus 150
+	eventually many_children
+	for i in $(seq 20); do
+		now=$(children)
+		[ "$now" -le "$most" ] || most=$now
+		sleep 0.1
+	done
+	echo "$most children at once"
+	[ "$most" -ge 60 ] && [ "$most" -le 64 ]
+	# Meanwhile all else is served: what needs no child, and what ends things.
+	timeout=1s rpc Check
+	timeout=2s rpc ListInterfaces
+	timeout=10s rpc DestroySandbox
+	agent_wait
+	for i in $callers; do wait "$i" || true; done
+}

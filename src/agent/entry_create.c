@@ -398,6 +398,7 @@ static void creation_over(void *object, int r, const struct error *e)
 		 LOG_NUMBER(container_init(entry->container)->pid), "cgroup",
 		 container_cgroup(entry->container) ? cgroup_path(container_cgroup(entry->container)) : NULL);
 	rpc_respond_empty(steal_pointer(entry->call));
+	admission_poke(&entry->sandbox->admission);
 }
 
 void entry_abort(struct entry *entry, const struct error *why)

@@ -34,22 +34,34 @@ static const struct rpc_method *find(const char *service, const char *name)
 	return NULL;
 }
 
-static void dispatch(struct ttrpc_call *call, void *data)
+static void handle(const struct rpc_method *method, struct ttrpc_call *call, struct sandbox *sandbox)
 {
 	struct error e = ERROR_INIT;
-	const struct rpc_method *method = find(call->service, call->method);
-	if (!method) {
-		ttrpc_call_fail_text(call, STATUS_UNIMPLEMENTED, "%s is not implemented", call->method);
-		return;
-	}
-	log_debug("rpc", "call", "method", method->name);
 	const void *request =
 		proto_decode(method->request, call->payload, call->payload_length, call->arena, &e);
 	if (!request) {
 		ttrpc_call_fail(call, &e);
 		return;
 	}
-	method->handler(data, call, request);
+	method->handler(sandbox, call, request);
+}
+
+static void dispatch(struct ttrpc_call *call, void *data)
+{
+	struct sandbox *sandbox = data;
+	const struct rpc_method *method = find(call->service, call->method);
+	if (!method) {
+		ttrpc_call_fail_text(call, STATUS_UNIMPLEMENTED, "%s is not implemented", call->method);
+		return;
+	}
+	log_debug("rpc", "call", "method", method->name);
+	if (admission_enter(&sandbox->admission, call, method->bound))
+		handle(method, call, sandbox);
+}
+
+void rpc_run(struct ttrpc_call *call, struct sandbox *sandbox)
+{
+	handle(find(call->service, call->method), call, sandbox);
 }
 
 enum { METHODS_MAX = 128 };

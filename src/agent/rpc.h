@@ -28,6 +28,7 @@ struct rpc_method {
 	const char *name;
 	const ProtobufCMessageDescriptor *request;
 	rpc_handler handler;
+	unsigned bound; /* of what is under way when it may begin (admission.h); 0: it never waits */
 };
 
 struct rpc_group {
@@ -47,6 +48,9 @@ extern const struct rpc_group rpc_network_group;
 
 /* Adds both services to @server. The tables live until the program ends. 0 or -errno with @e set. */
 int rpc_register(struct ttrpc_server *server, struct sandbox *sandbox, struct error *e);
+
+/* Handles a call that has waited for its turn. */
+void rpc_run(struct ttrpc_call *call, struct sandbox *sandbox);
 
 /* Answers with @message (encoded now; may be freed afterwards). */
 void rpc_respond(struct ttrpc_call *call, const void *message);

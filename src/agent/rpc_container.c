@@ -198,13 +198,13 @@ static void remove_container(struct sandbox *sandbox, struct ttrpc_call *call, c
 }
 
 static const struct rpc_method methods[] = {
-	{"CreateContainer", &grpc__create_container_request__descriptor, create_container},
-	{"PauseContainer", &grpc__pause_container_request__descriptor, pause_container},
+	{"CreateContainer", &grpc__create_container_request__descriptor, create_container, ADMIT_WORK},
+	{"PauseContainer", &grpc__pause_container_request__descriptor, pause_container, ADMIT_WORK},
 	{"RemoveContainer", &grpc__remove_container_request__descriptor, remove_container},
-	{"ResumeContainer", &grpc__resume_container_request__descriptor, resume_container},
-	{"StartContainer", &grpc__start_container_request__descriptor, start_container},
+	{"ResumeContainer", &grpc__resume_container_request__descriptor, resume_container, ADMIT_WORK},
+	{"StartContainer", &grpc__start_container_request__descriptor, start_container, ADMIT_WORK},
 	{"StatsContainer", &grpc__stats_container_request__descriptor, stats_container},
-	{"UpdateContainer", &grpc__update_container_request__descriptor, update_container},
+	{"UpdateContainer", &grpc__update_container_request__descriptor, update_container, ADMIT_WORK},
 };
 
 const struct rpc_group rpc_container_group = {"grpc.AgentService", methods, array_length(methods)};

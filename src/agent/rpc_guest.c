@@ -131,11 +131,11 @@ static void mem_hotplug_by_probe(struct sandbox *sandbox, struct ttrpc_call *cal
 {
 	const Grpc__MemHotplugByProbeRequest *request = data;
 	struct error e = ERROR_INIT;
+	struct guest_work *work = work_new(sandbox, call);
 
-	if (memory_probe("/", request->memhotplugprobeaddr, request->n_memhotplugprobeaddr, &e) < 0)
-		ttrpc_call_fail(call, &e);
-	else
-		rpc_respond_empty(call);
+	if (work && memory_probe_start(sandbox->loop, "/", request->memhotplugprobeaddr,
+				       request->n_memhotplugprobeaddr, work_done, work, &e) < 0)
+		work_refused(work, &e);
 }
 
 /* --- random numbers, clock ------------------------------------------------------------------------------------ */
@@ -186,14 +186,15 @@ static void remove_stale_virtiofs_share_mounts(struct sandbox *sandbox, struct t
 }
 
 static const struct rpc_method methods[] = {
-	{"OnlineCPUMem", &grpc__online_cpumem_request__descriptor, online_cpu_mem},
-	{"MemHotplugByProbe", &grpc__mem_hotplug_by_probe_request__descriptor, mem_hotplug_by_probe},
+	{"OnlineCPUMem", &grpc__online_cpumem_request__descriptor, online_cpu_mem, ADMIT_WORK},
+	{"MemHotplugByProbe", &grpc__mem_hotplug_by_probe_request__descriptor, mem_hotplug_by_probe,
+	 ADMIT_WORK},
 	{"ReseedRandomDev", &grpc__reseed_random_dev_request__descriptor, reseed_random_dev},
 	{"SetGuestDateTime", &grpc__set_guest_date_time_request__descriptor, set_guest_date_time},
-	{"UpdateEphemeralMounts", &grpc__update_ephemeral_mounts_request__descriptor,
-	 update_ephemeral_mounts},
+	{"UpdateEphemeralMounts", &grpc__update_ephemeral_mounts_request__descriptor, update_ephemeral_mounts,
+	 ADMIT_WORK},
 	{"RemoveStaleVirtiofsShareMounts", &grpc__remove_stale_virtiofs_share_mounts_request__descriptor,
-	 remove_stale_virtiofs_share_mounts},
+	 remove_stale_virtiofs_share_mounts, ADMIT_LOOKING},
 };
 
 const struct rpc_group rpc_guest_group = {

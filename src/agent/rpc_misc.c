@@ -75,7 +75,8 @@ static void get_guest_details(struct sandbox *sandbox, struct ttrpc_call *call, 
 }
 
 static const struct rpc_method methods[] = {
-	{"GetDiagnosticData", &grpc__get_diagnostic_data_request__descriptor, get_diagnostic_data},
+	{"GetDiagnosticData", &grpc__get_diagnostic_data_request__descriptor, get_diagnostic_data,
+	 ADMIT_LOOKING},
 	{"GetGuestDetails", &grpc__guest_details_request__descriptor, get_guest_details},
 };
 

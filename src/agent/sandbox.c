@@ -60,6 +60,35 @@ static int open_all(struct sandbox *sandbox, struct error *e)
 	return 0;
 }
 
+/* Children of the agent, and containers in the making, which will have some. */
+static unsigned count_work(void *data)
+{
+	const struct sandbox *sandbox = data;
+	const struct entry *entry;
+	unsigned count = job_count(sandbox->loop);
+	list_for_each_entry (entry, &sandbox->entries, link)
+		count += entry->state == ENTRY_CREATING;
+	return count;
+}
+
+static void run_call(struct ttrpc_call *call, void *data)
+{
+	rpc_run(call, data);
+}
+
+static void fewer_jobs(void *data)
+{
+	admission_poke(data);
+}
+
+static void open_admission(struct sandbox *sandbox)
+{
+	sandbox->admission = (struct admission){
+		.loop = sandbox->loop, .count = count_work, .run = run_call, .data = sandbox};
+	admission_init(&sandbox->admission);
+	job_on_fewer(fewer_jobs, &sandbox->admission);
+}
+
 struct sandbox *sandbox_new(const struct sandbox_options *options, struct error *e)
 {
 	struct sandbox *sandbox = calloc(1, sizeof(*sandbox));
@@ -75,6 +104,7 @@ struct sandbox *sandbox_new(const struct sandbox_options *options, struct error 
 	list_init(&sandbox->graves);
 	list_init(&sandbox->creators);
 	list_init(&sandbox->destroyers);
+	open_admission(sandbox);
 	if (open_all(sandbox, e) < 0) {
 		sandbox_free(sandbox);
 		return NULL;
@@ -95,6 +125,8 @@ void sandbox_free(struct sandbox *sandbox)
 	if (!sandbox)
 		return;
 	struct entry *entry, *tmp;
+	job_on_fewer(NULL, NULL);
+	admission_deinit(&sandbox->admission);
 	loop_defer_remove(&sandbox->settled);
 	/* What could not be removed; what is still under way goes with the program. */
 	list_for_each_entry_safe (entry, tmp, &sandbox->entries, link) {
@@ -246,6 +278,7 @@ static void settled(struct loop_defer *defer)
 	bool buried = !list_empty(&sandbox->graves);
 	entries_bury(sandbox);
 	arena_free(steal_pointer(sandbox->old_arena));
+	admission_poke(&sandbox->admission);
 	/* The last one is gone: so is what a busy pod has made the heap grow to. */
 	if (buried && list_empty(&sandbox->entries))
 		malloc_trim(0);

@@ -18,6 +18,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "agent/admission.h"
 #include "agent/guest_hooks.h"
 #include "agent/oom.h"
 #include "agent/rundir.h"
@@ -62,6 +63,7 @@ struct sandbox {
 	struct engine *engine;
 	struct sandbox_options options;
 	enum sandbox_state state;
+	struct admission admission;
 	struct rundir rundir;
 	struct list entries; /* of struct entry */
 	struct list graves;  /* of entries whose memory is to be given back */

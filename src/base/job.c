@@ -9,6 +9,9 @@
  *
  * The parent never waits: past the deadline the child gets SIGKILL, and the owner is called whether it dies or not. The
  * frame is treated as untrusted, because what the child worked on was.
+ *
+ * Every child is counted until it was reaped, so that whoever decides how much is begun at once knows of those, too, that
+ * hang in the kernel and whose owners have given up. The list of them is the process's: so are its children.
  */
 
 #include "base/job.h"
@@ -23,6 +26,7 @@
 #include <fcntl.h>
 
 #include "base/fd.h"
+#include "base/list.h"
 #include "base/log.h"
 #include "base/str.h"
 
@@ -41,6 +45,7 @@ struct frame_header {
 };
 
 struct job {
+	struct list link; /* of all */
 	struct loop *loop;
 	const char *name;
 	pid_t pid;
@@ -48,6 +53,7 @@ struct job {
 	bool exited;
 	bool new_group;
 	bool finishing; /* the owner is being called */
+	bool forgotten; /* only its child's end is waited for */
 	int status;
 	size_t max_result;
 	struct buf frame;
@@ -116,14 +122,46 @@ static _Noreturn void child_main(const struct job_options *options, size_t max_r
 
 /* --- in the parent --- */
 
+static struct list all = LIST_INIT(all);
+static void (*on_fewer)(void *data);
+static void *on_fewer_data;
+
+unsigned job_count(const struct loop *loop)
+{
+	const struct job *job;
+	unsigned count = 0;
+
+	list_for_each_entry (job, &all, link)
+		count += job->loop == loop;
+	return count;
+}
+
+void job_on_fewer(void (*fn)(void *data), void *data)
+{
+	on_fewer = fn;
+	on_fewer_data = data;
+}
+
 static void job_free(struct job *job)
 {
-	loop_fd_remove(&job->source);
+	list_remove(&job->link);
 	loop_child_remove(&job->child);
-	loop_timer_remove(&job->timer);
-	fd_close(job->fd);
-	buf_deinit(&job->frame);
 	free(job);
+	if (on_fewer)
+		on_fewer(on_fewer_data);
+}
+
+/* The owner has done with it: all but the count of its child goes. */
+static void job_forget(struct job *job)
+{
+	job->forgotten = true;
+	loop_fd_remove(&job->source);
+	loop_timer_remove(&job->timer);
+	job->fd = fd_close(job->fd);
+	buf_deinit(&job->frame);
+	job->frame = BUF_INIT;
+	if (job->exited || !job->child.loop)
+		job_free(job);
 }
 
 static void job_kill(struct job *job)
@@ -177,11 +215,10 @@ static int describe_end(const struct job *job, struct error *e)
 static void job_finish(struct job *job, int r, struct error *e)
 {
 	loop_fd_remove(&job->source);
-	loop_child_remove(&job->child);
 	loop_timer_remove(&job->timer);
 	job->finishing = true;
 	job->done(job, r, &job->frame, e, job->data);
-	job_free(job);
+	job_forget(job);
 }
 
 /* Answers with the frame, which must be whole, or with the failure that is there instead. */
@@ -268,6 +305,13 @@ static void on_exit_status(struct loop_child *child, int status)
 
 	job->exited = true;
 	job->status = status;
+	if (job->forgotten) {
+		job_free(job);
+		return;
+	}
+	/* Its owner runs the loop. */
+	if (job->finishing)
+		return;
 	(void)job_read(job);
 	job_answer(job);
 }
@@ -311,6 +355,7 @@ struct job *job_start(struct loop *loop, const struct job_options *options, job_
 		.done = done,
 		.data = data,
 	};
+	list_append(&all, &job->link);
 	job->pid = fork();
 	if (job->pid == 0)
 		child_main(options, job->max_result, parent, pipe[1], fn, argument);
@@ -318,7 +363,7 @@ struct job *job_start(struct loop *loop, const struct job_options *options, job_
 	fd_close(pipe[1]);
 	if (failed) {
 		error_errno(e, failed, "%s: fork", name);
-		job_free(job);
+		job_forget(job);
 		return NULL;
 	}
 	/* In both processes, because neither knows which one runs first. */
@@ -338,7 +383,7 @@ void job_cancel(struct job *job)
 	if (!job || job->finishing)
 		return;
 	job_kill(job);
-	job_free(job);
+	job_forget(job);
 }
 
 pid_t job_pid(const struct job *job)

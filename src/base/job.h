@@ -45,6 +45,10 @@ struct job *job_start(struct loop *loop, const struct job_options *options, job_
 /* Kills the child and forgets the job; its owner is not called. Takes NULL. */
 void job_cancel(struct job *job);
 pid_t job_pid(const struct job *job);
+/* Children that exist: also those of jobs that are over or were cancelled, until the reaper has them. */
+unsigned job_count(const struct loop *loop);
+/* @fn (NULL: nobody) is called from the loop whenever that has become less. */
+void job_on_fewer(void (*fn)(void *data), void *data);
 
 /*
  * For use inside a job (blocking): runs @argv with @envp (NULL: empty), @input on stdin (NULL: /dev/null), collects up

@@ -155,7 +155,9 @@ static void test_deadline(void **state)
 	assert_int_equal(o.r, -ETIMEDOUT);
 	assert_int_equal(o.e.code, STATUS_DEADLINE_EXCEEDED);
 	assert_string_equal(o.e.text, "slow: timed out");
-	while (loop_orphans(*state) == 0)
+	/* Killed it was, but it counts until it is gone. */
+	assert_int_equal(job_count(*state), 1);
+	while (job_count(*state) > 0)
 		loop_run_once(*state, 1000);
 	assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
 }
@@ -181,8 +183,7 @@ static void test_hung_job_is_abandoned(void **state)
 	run(*state, &(struct job_options){.name = "hung", .deadline_ms = 100}, job_leave_behind, NULL, &o);
 	assert_true(loop_now() - start < 1500);
 	assert_int_equal(o.r, -ETIMEDOUT);
-	assert_true(loop_orphans(*state) == 0);
-	while (loop_orphans(*state) == 0)
+	while (job_count(*state) > 0)
 		loop_run_once(*state, 1000);
 }
 
@@ -252,7 +253,8 @@ static void test_cancel(void **state)
 	assert_int_equal(getpgid(pid), pid);
 	loop_run_once(*state, 0);
 	job_cancel(job);
-	while (loop_orphans(*state) == 0)
+	assert_int_equal(job_count(*state), 1);
+	while (job_count(*state) > 0)
 		loop_run_once(*state, 1000);
 	assert_int_equal(o.calls, 0);
 	assert_int_equal(kill(pid, 0), -1);
@@ -501,11 +503,47 @@ static void test_program_dies_with_the_job(void **state)
 	assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
 	run(*state, &options, job_program, &c, &o);
 	uint64_t start = loop_now();
-	while (loop_orphans(*state) < 2 && loop_now() < start + 5000)
+	while ((loop_orphans(*state) < 1 || job_count(*state) > 0) && loop_now() < start + 5000)
 		loop_run_once(*state, 100);
 	prctl(PR_SET_CHILD_SUBREAPER, 0);
 	assert_int_equal(o.r, -ETIMEDOUT);
-	assert_true(loop_orphans(*state) == 2);
+	assert_true(loop_orphans(*state) == 1);
+	assert_int_equal(job_count(*state), 0);
+}
+
+static void count_calls(void *data)
+{
+	++*(unsigned *)data;
+}
+
+static void test_count(void **state)
+{
+	enum { JOBS = 3 };
+	struct outcome o[JOBS] = {0};
+	struct error e = ERROR_INIT;
+	struct job *jobs[JOBS];
+	unsigned fewer = 0;
+
+	job_on_fewer(count_calls, &fewer);
+	assert_int_equal(job_count(*state), 0);
+	for (unsigned i = 0; i < JOBS; i++) {
+		jobs[i] = job_start(*state, &(struct job_options){.name = "one"},
+				    i == 0 ? job_echo : job_sleep, (void *)"x", on_done, &o[i], &e);
+		assert_non_null(jobs[i]);
+		assert_int_equal(job_count(*state), i + 1);
+	}
+	while (o[0].calls == 0)
+		loop_run_once(*state, 1000);
+	assert_int_equal(job_count(*state), 2);
+	assert_int_equal(fewer, 1);
+	job_cancel(jobs[1]);
+	job_cancel(jobs[2]);
+	assert_int_equal(job_count(*state), 2);
+	while (job_count(*state) > 0)
+		loop_run_once(*state, 1000);
+	assert_int_equal(fewer, 3);
+	job_on_fewer(NULL, NULL);
+	buf_deinit(&o[0].result);
 }
 
 #define job_test(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
@@ -516,6 +554,7 @@ int main(void)
 		job_test(test_result),
 		job_test(test_error),
 		job_test(test_crash),
+		job_test(test_count),
 		job_test(test_deadline),
 		job_test(test_hung_job_is_abandoned),
 		job_test(test_answer_does_not_wait_for_grandchildren),

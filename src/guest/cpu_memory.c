@@ -348,3 +348,33 @@ int memory_probe(const char *root, const uint64_t *addresses, size_t count, stru
 	}
 	return 0;
 }
+
+struct probe_work {
+	const char *root;
+	const uint64_t *addresses;
+	size_t count;
+};
+
+static int probe_run(struct buf *result, void *argument, struct error *e)
+{
+	const struct probe_work *work = argument;
+
+	return memory_probe(work->root, work->addresses, work->count, e);
+}
+
+int memory_probe_start(struct loop *loop, const char *root, const uint64_t *addresses, size_t count,
+		       online_done done, void *data, struct error *e)
+{
+	const struct job_options options = {.name = "probe memory", .deadline_ms = ONLINE_DEADLINE_MS};
+	struct probe_work work = {.root = root, .addresses = addresses, .count = count};
+	struct online *online = calloc(1, sizeof(*online));
+
+	if (!online)
+		return error_errno(e, ENOMEM, "probe memory");
+	online->done = done;
+	online->data = data;
+	if (job_start(loop, &options, probe_run, &work, online_finished, online, e))
+		return 0;
+	free(online);
+	return error_result(e);
+}

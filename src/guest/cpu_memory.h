@@ -52,5 +52,9 @@ int memory_block_size(const char *root, uint64_t *bytes, struct error *e);
 int memory_probe_supported(const char *root, bool *supported, struct error *e);
 /* Tells the kernel of memory at each address (0x + upper-case hex into `probe`). The first failure ends it. */
 int memory_probe(const char *root, const uint64_t *addresses, size_t count, struct error *e);
+/* The same in a job: the kernel makes its structures for each block while the writer waits. @addresses must live until this
+ * returns only. @done as above. 0 or -errno with @e set. */
+int memory_probe_start(struct loop *loop, const char *root, const uint64_t *addresses, size_t count,
+		       online_done done, void *data, struct error *e);
 
 #endif

@@ -226,15 +226,57 @@ static void addresses_are_probed(void **state)
 	test_expect_file(&context->root, "sys/devices/system/memory/probe", "0xABCDEF0000");
 }
 
+/* A kernel that takes its time over a block: here a FIFO that nobody reads yet. */
+static void probing_does_not_hold_the_loop_up(void **state)
+{
+	struct context *context = *state;
+	uint64_t address = 0x40000000;
+	struct error e = ERROR_INIT;
+	char path[4096], text[32] = "";
+
+	test_mkdir(&context->root, "sys/devices/system/memory");
+	snprintf(path, sizeof(path), "%s/sys/devices/system/memory/probe", context->root.path);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	assert_int_equal(
+		memory_probe_start(context->loop, context->root.path, &address, 1, ended, context, &e), 0);
+	address = 0;
+	for (int i = 0; i < 5; i++)
+		assert_int_equal(loop_run_once(context->loop, 10), 0);
+	assert_int_equal(context->ended, 0);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_int_equal(read(fd, text, sizeof(text) - 1), 10);
+	close(fd);
+	assert_string_equal(text, "0x40000000");
+	for (int i = 0; i < 500 && !context->ended; i++)
+		assert_int_equal(loop_run_once(context->loop, 10), 0);
+	assert_int_equal(context->ended, 1);
+	assert_int_equal(context->result, 0);
+	/* What it says when there is no such file. */
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(
+		memory_probe_start(context->loop, context->root.path, &address, 1, ended, context, &e), 0);
+	for (int i = 0; i < 500 && context->ended < 2; i++)
+		assert_int_equal(loop_run_once(context->loop, 10), 0);
+	assert_int_equal(context->result, -ENOENT);
+	assert_string_equal(context->text, "probe memory at 0x0: ENOENT: No such file or directory");
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(lists_are_counted),  TEST(offline_cpus_are_switched_on),
-		TEST(no_more_cpus_than_asked_for),    TEST(the_request_fails_in_the_references_words),
-		TEST(cpus_and_memory_in_one_request), TEST(without_memory_blocks_it_is_an_error),
-		TEST(a_cancelled_request_is_silent),  TEST(memory_that_is_announced_comes_online),
-		TEST(the_block_size_is_hexadecimal),  TEST(addresses_are_probed),
+		cmocka_unit_test(lists_are_counted),
+		TEST(offline_cpus_are_switched_on),
+		TEST(no_more_cpus_than_asked_for),
+		TEST(the_request_fails_in_the_references_words),
+		TEST(cpus_and_memory_in_one_request),
+		TEST(without_memory_blocks_it_is_an_error),
+		TEST(a_cancelled_request_is_silent),
+		TEST(probing_does_not_hold_the_loop_up),
+		TEST(memory_that_is_announced_comes_online),
+		TEST(the_block_size_is_hexadecimal),
+		TEST(addresses_are_probed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
