@@ -96,12 +96,43 @@ live() {
 	recover
 }
 
-@test "crash: a file system that is still mounted is left alone" {
-	agent_start
-	agent_kill
+# A share of ours goes, its files do not.
+@test "crash: what was mounted for the sandbox is unmounted, not emptied" {
 	mkdir "$tmp/share"
 	touch "$tmp/share/precious"
-	in_guest sh -c "mkdir -p /run/kata-containers/shared/containers && mount --bind $tmp/share /run/kata-containers/shared/containers"
+	agent_start
+	rpc CreateSandbox "{\"sandbox_id\":\"s1\",\"storages\":[{\"driver\":\"bind\",\"source\":\"$tmp/share\",
+		\"fstype\":\"bind\",\"options\":[\"bind\"],\"mount_point\":\"/run/kata-containers/shared/containers\"}]}"
+	in_guest test -e /run/kata-containers/shared/containers/precious
+	agent_kill
 	recover
 	[ -e "$tmp/share/precious" ]
+}
+
+@test "crash: what an image has mounted or put there is left alone" {
+	mkdir "$tmp/share"
+	touch "$tmp/share/precious"
+	in_guest sh -c "cd /run/kata-containers && mkdir -p shared/containers image own && echo mine >own/file &&
+		mount --bind $tmp/share shared/containers && mount -t tmpfs theirs image && echo mine >image/file"
+	agent_start
+	# One of ours on top of theirs, and one beside it.
+	rpc CreateSandbox '{"sandbox_id":"s1","storages":[
+		{"driver":"virtio-fs","source":"ours","fstype":"ramfs","mount_point":"/run/kata-containers/image"},
+		{"driver":"ephemeral","source":"tmpfs","fstype":"tmpfs","mount_point":"/run/kata-containers/sandbox/shm"}]}'
+	[ "$(guest_mounts | grep -c '^/run/kata-containers/image$')" = 2 ]
+	running c1 /bin/sleep 1000
+	agent_kill
+	for _ in 1 2; do
+		agent_start
+		[ "$(in_guest ls /run/kata-containers | tr '\n' ' ')" = "image own shared " ]
+		[ "$(in_guest cat /run/kata-containers/own/file /run/kata-containers/image/file | tr '\n' ' ')" = "mine mine " ]
+		[ "$(guest_mounts | grep -c '^/run/kata-containers/')" = 2 ]
+		[ -e "$tmp/share/precious" ]
+		rpc CreateSandbox '{"sandbox_id":"s2"}'
+		agent_destroy
+	done
+	! grep -q 'stays' "$tmp/log"
+	[ "$(grep -c 'something is mounted there: left alone' "$tmp/log")" -ge 2 ]
+	in_guest sh -c 'umount /run/kata-containers/image /run/kata-containers/shared/containers && rm -r /run/kata-containers/*'
+	unmarked_parents
 }

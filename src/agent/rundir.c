@@ -3,6 +3,9 @@
 /*
  * The lock is flock(2) on the directory itself: it goes with the process, leaves no file behind, and a directory that
  * somebody has removed meanwhile is made and locked anew by the next container.
+ *
+ * A container's directory is known by what is in it: nothing but the three names that we give, in a directory of the mode
+ * that we give. (An attribute would not be set in the same moment, and not every /run has attributes.)
  */
 
 #include "agent/rundir.h"
@@ -27,11 +30,14 @@
 #include "base/path.h"
 #include "base/str.h"
 #include "guest/mount_table.h"
+#include "guest/storage_record.h"
 #include "proto/json.h"
 #include "proto/oci.pb-c.h"
 
 enum {
+	DIRECTORY_MODE = 0711, /* the root of a user namespace has to get through to its root filesystem */
 	CONFIG_MAX = 16 << 20,
+	RECORD_MAX = 16 << 20,
 	EMPTY_WAIT_MS = 2000, /* for a container that dies because its agent did */
 	MOUNTS_MAX = 65536,
 };
@@ -59,8 +65,7 @@ void rundir_close(struct rundir *rundir)
 
 int rundir_make(struct rundir *rundir, const char *id, struct error *e)
 {
-	/* 0711: the root of a user namespace has to get through to its root filesystem. */
-	if (mkdirat(rundir->fd, id, 0711) == 0)
+	if (mkdirat(rundir->fd, id, DIRECTORY_MODE) == 0)
 		return 0;
 	if (errno == ENOENT) {
 		/* Somebody has removed the directory under us. */
@@ -68,7 +73,7 @@ int rundir_make(struct rundir *rundir, const char *id, struct error *e)
 		int r = rundir_open(rundir, e);
 		if (r < 0)
 			return r;
-		if (mkdirat(rundir->fd, id, 0711) == 0)
+		if (mkdirat(rundir->fd, id, DIRECTORY_MODE) == 0)
 			return 0;
 	}
 	if (errno == EEXIST)
@@ -76,10 +81,11 @@ int rundir_make(struct rundir *rundir, const char *id, struct error *e)
 	return error_errno(e, errno, "mkdir %s/%s", RUNDIR_PATH, id);
 }
 
+static const char *const names[] = {"rootfs", "config.json", "record"};
+
 /* The usual case without looking around: nothing but what we made is in it, and nothing is mounted on it. */
 static bool remove_known(const struct rundir *rundir, const char *id)
 {
-	static const char *const names[] = {"rootfs", "config.json", "record"};
 	const struct open_how how = {
 		.flags = O_PATH | O_DIRECTORY | O_CLOEXEC,
 		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV,
@@ -245,7 +251,7 @@ static void unmount_dns(const struct rundir *rundir)
 }
 
 static void for_each_name(const struct rundir *rundir,
-			  void (*fn)(const struct rundir *, const char *, const void *), const void *data)
+			  void (*fn)(const struct rundir *, const char *, void *), void *data)
 {
 	int fd = openat(rundir->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	_cleanup_dir_ DIR *directory = fd >= 0 ? fdopendir(fd) : NULL;
@@ -259,39 +265,117 @@ static void for_each_name(const struct rundir *rundir,
 			fn(rundir, entry->d_name, data);
 }
 
-static void recover_name(const struct rundir *rundir, const char *name, const void *how)
+static bool is_name_ours(const char *name)
+{
+	for (size_t i = 0; i < array_length(names); i++)
+		if (strcmp(names[i], name) == 0)
+			return true;
+	return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
+}
+
+/* Made for a container whose agent died before it had written what would tell. */
+static bool is_unfinished(const struct rundir *rundir, const char *name)
+{
+	struct dirent *entry;
+	struct stat st;
+	int fd = id_valid(name) ? openat(rundir->fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW)
+				: -1;
+	_cleanup_dir_ DIR *directory = fd >= 0 ? fdopendir(fd) : NULL;
+	if (!directory || fstat(fd, &st) < 0 || (st.st_mode & 07777) != DIRECTORY_MODE) {
+		if (!directory)
+			fd_close(fd);
+		return false;
+	}
+	while ((entry = readdir(directory)))
+		if (!is_name_ours(entry->d_name))
+			return false;
+	return true;
+}
+
+/* What all containers share: what hosts have copied or mounted, and the guest's resolv.conf. */
+static bool is_common(const char *name)
+{
+	return strcmp(name, "sandbox") == 0 || strcmp(name, "shared") == 0;
+}
+
+static void remove_name(const struct rundir *rundir, const char *name, const char *whose)
+{
+	int r = path_remove_tree(rundir->fd, name);
+	if (r == -EBUSY)
+		log_info("sandbox", "something is mounted there: left alone", "directory", name);
+	else if (r < 0)
+		log_warning("sandbox", whose, "directory", name, "error", error_name(-r));
+}
+
+static void recover_name(const struct rundir *rundir, const char *name, void *how)
 {
 	if (is_config_there(rundir, name))
 		recover_container(rundir, name, how);
 }
 
-static void remove_name(const struct rundir *rundir, const char *name, const void *unused)
+static void remove_left(const struct rundir *rundir, const char *name, void *unmounted)
 {
-	(void)unused;
-	int r = path_remove_tree(rundir->fd, name);
-	if (r < 0)
-		log_warning("sandbox", "a dead agent's directory stays", "name", name, "error",
-			    error_name(-r));
+	char path[sizeof(RUNDIR_PATH) + NAME_MAX + 1];
+	bool container = is_config_there(rundir, name) || is_unfinished(rundir, name);
+	if (!container && !is_common(name))
+		return;
+	(void)snprintf(path, sizeof(path), "%s/%s", RUNDIR_PATH, name);
+	if (container)
+		*(unsigned *)unmounted += rundir_unmount_below(path);
+	remove_name(rundir, name, "a dead agent's directory stays");
+}
+
+static const char mounts_name[] = "mounts", mounts_new[] = ".mounts";
+
+static unsigned unmount_recorded(const struct rundir *rundir)
+{
+	_cleanup_free_ char *record = NULL;
+	ssize_t length = file_read(rundir->fd, mounts_name, RECORD_MAX, &record);
+	unsigned count = length > 0 ? storage_record_undo(record, (size_t)length) : 0;
+	(void)unlinkat(rundir->fd, mounts_name, 0);
+	(void)unlinkat(rundir->fd, mounts_new, 0);
+	return count;
 }
 
 void rundir_recover(const struct rundir *rundir, const struct rundir_recovery *how)
 {
 	if (!rundir->locked)
 		return;
-	for_each_name(rundir, recover_name, how);
+	for_each_name(rundir, recover_name, (void *)how);
 	unmount_dns(rundir);
-	unsigned unmounted = rundir_unmount_below(RUNDIR_PATH);
+	unsigned unmounted = unmount_recorded(rundir);
+	for_each_name(rundir, remove_left, &unmounted);
 	if (unmounted > 0)
 		log_info("sandbox", "unmounted what a dead agent left", "mounts", LOG_NUMBER(unmounted));
-	for_each_name(rundir, remove_name, NULL);
 }
 
-static void clear_name(const struct rundir *rundir, const char *name, const void *unused)
+void rundir_note_mounts(const struct rundir *rundir, const struct storages *storages)
+{
+	_cleanup_buf_ struct buf record = BUF_INIT;
+	storages_describe(storages, &record);
+	if (!rundir->locked)
+		return;
+	if (record.length == 0 && !record.failed) {
+		(void)unlinkat(rundir->fd, mounts_name, 0);
+		return;
+	}
+	_cleanup_fd_ int fd =
+		openat(rundir->fd, mounts_new, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int r = fd < 0		? -errno
+		: record.failed ? -ENOMEM
+				: fd_write_all(fd, buf_begin(&record), record.length);
+	if (r == 0 && renameat(rundir->fd, mounts_new, rundir->fd, mounts_name) < 0)
+		r = -errno;
+	if (r < 0)
+		log_warning("sandbox", "what is mounted could not be noted", "error", error_name(-r));
+}
+
+static void clear_name(const struct rundir *rundir, const char *name, void *unused)
 {
 	(void)unused;
-	/* What could not be removed before is the business of the next start. */
-	if (!is_config_there(rundir, name))
-		remove_name(rundir, name, NULL);
+	/* A container's that could not be removed before is the business of the next start. */
+	if (is_common(name))
+		remove_name(rundir, name, "a directory of the sandbox stays");
 }
 
 void rundir_clear(const struct rundir *rundir)

@@ -39,6 +39,12 @@ static int open_engine(struct sandbox *sandbox, struct error *e)
 	return sandbox->engine ? 0 : error_result(e);
 }
 
+static void note_mounts(struct storages *storages, void *data)
+{
+	const struct sandbox *sandbox = data;
+	rundir_note_mounts(&sandbox->rundir, storages);
+}
+
 static int open_all(struct sandbox *sandbox, struct error *e)
 {
 	if (open_engine(sandbox, e) < 0 || rundir_open(&sandbox->rundir, e) < 0)
@@ -51,6 +57,7 @@ static int open_all(struct sandbox *sandbox, struct error *e)
 	sandbox->hostname = strdup("");
 	if (!sandbox->storages || !sandbox->oom || !sandbox->network || !sandbox->id || !sandbox->hostname)
 		return error_errno(e, ENOMEM, "sandbox");
+	storages_on_change(sandbox->storages, note_mounts, sandbox);
 	struct rundir_recovery recovery = {
 		.cgroups = engine_cgroups(sandbox->engine),
 		.pid1 = sandbox->options.pid1,

@@ -88,6 +88,19 @@ void storage_entry_free(struct storage_entry *entry)
 	free(entry);
 }
 
+void storages_on_change(struct storages *storages, void (*fn)(struct storages *storages, void *data),
+			void *data)
+{
+	storages->changed = fn;
+	storages->changed_data = data;
+}
+
+void storages_tell(struct storages *storages)
+{
+	if (storages->changed)
+		storages->changed(storages, storages->changed_data);
+}
+
 void storages_wake(struct storages *storages)
 {
 	struct storage_add *add;
@@ -141,6 +154,7 @@ static void remove_done(struct job *job, int r, struct buf *result, struct error
 		}
 	} else {
 		storage_entry_free(entry);
+		storages_tell(storages);
 	}
 	storages_wake(storages);
 }

@@ -30,6 +30,10 @@ struct storages *storages_new(struct loop *loop, const char *root);
 /* Takes NULL. Unmounts nothing: see storages_remove_all(). Jobs that run are killed; no request may be under way. */
 void storages_free(struct storages *storages);
 
+/* @fn is called before something is mounted, and when that is known to be somewhere else, or nowhere any more. */
+void storages_on_change(struct storages *storages, void (*fn)(struct storages *storages, void *data),
+			void *data);
+
 /* Names of the drivers, sorted; what GetGuestDetails tells. NULL-terminated, static. */
 const char *const *storage_handlers(size_t *count);
 

@@ -105,6 +105,7 @@ static void prepare_done(struct job *job, int r, struct buf *result, struct erro
 		memcpy(&entry->place, buf_begin(result), sizeof(entry->place));
 		entry->state = STORAGE_READY;
 		entry->count = 1;
+		storages_tell(storages);
 		if (storage_refs_add(add->refs, entry->mount_point, true) < 0) {
 			r = error_errno(e, ENOMEM, "storage");
 			entry->count = 0;
@@ -149,6 +150,8 @@ static int entry_prepare(struct storage_entry *entry, struct storage_add *add, c
 	if (r < 0)
 		return r;
 	work.place = entry->place;
+	/* Before: should this be the program's last moment, the mount is known. */
+	storages_tell(storages);
 	if (work.place.huge_size)
 		work.place.huge_pages = huge_pages_needed(storages, work.place.huge_size);
 	entry->job = job_start(storages->loop, &options, prepare_run, &work, prepare_done, entry, e);
@@ -178,8 +181,10 @@ static int add_prepare(struct storage_add *add, const Grpc__Storage *storage, co
 	list_append(&add->storages->entries, &entry->link);
 	entry->mount_point = strdup(mount_point);
 	r = entry->mount_point ? entry_prepare(entry, add, storage, e) : error_errno(e, ENOMEM, "storage");
-	if (r < 0)
+	if (r < 0) {
 		storage_entry_free(entry);
+		storages_tell(add->storages);
+	}
 	return r;
 }
 

@@ -45,6 +45,8 @@ struct storages {
 	struct list adds;
 	struct list releases;
 	struct list chores;
+	void (*changed)(struct storages *storages, void *data);
+	void *changed_data;
 };
 
 struct storage_add {
@@ -85,6 +87,8 @@ void storage_entry_free(struct storage_entry *entry);
  */
 int storage_entry_remove(struct storage_entry *entry, struct storage_release *remover, struct error *e);
 
+/* What storages_describe() says has changed. */
+void storages_tell(struct storages *storages);
 /* An entry changed: who waits for one looks again. */
 void storages_wake(struct storages *storages);
 void storage_add_step(struct loop_defer *defer);
