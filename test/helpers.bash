@@ -56,7 +56,7 @@ guest_processes() {
 		[ "${p#/proc/}" = "$guest" ] || echo "${p#/proc/} $(tr '\0' ' ' <"$p/cmdline" 2>/dev/null)"
 	done
 }
-guest_cgroups() { find /sys/fs/cgroup -type d -path "*/$cgroup*" 2>/dev/null; }
+guest_cgroups() { [ -z "$cgroup" ] || find /sys/fs/cgroup -type d -path "*/$cgroup*" 2>/dev/null; }
 
 # Waits (up to ten seconds) for a command to succeed.
 eventually() {

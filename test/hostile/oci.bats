@@ -24,7 +24,7 @@ setup() {
 }
 teardown() {
 	in_tmp "$tmp/kata-oci --root $tmp/state delete --force c1" >/dev/null 2>&1 || true
-	find /sys/fs/cgroup -depth -type d -path "*/${tmp##*/}*" -exec rmdir {} + 2>/dev/null || true
+	[ -z "$tmp" ] || find /sys/fs/cgroup -depth -type d -path "*/${tmp##*/}*" -exec rmdir {} + 2>/dev/null || true
 	rm -rf "$tmp"
 }
 # All of it in a PID namespace of its own, which ends with it.
