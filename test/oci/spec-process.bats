@@ -143,6 +143,9 @@ scheduling="awk '{ print \$19, \$40, \$41 }' /proc/self/stat"
 	jq -n --arg s "$shows" '{args: ["sh", "-c", $s], cwd: "/", env: ["PATH=/bin"], noNewPrivileges: false}' >"$tmp/process.json"
 	must 1 oci exec --process "$tmp/process.json" c
 	[[ $output == *$'Seccomp:\t2'*"No data available" ]]
+	jq 'del(.noNewPrivileges)' "$tmp/process.json" >"$tmp/less.json"
+	must 1 oci exec --process "$tmp/less.json" c
+	[ "$output" = "$expected" ]
 	must 1 oci exec --tty c sh -c "$shows"
 	[[ $output == *$'Seccomp:\t2'*"No data available" ]]
 	must 0 oci exec --no-new-privs c grep NoNewPrivs /proc/self/status

@@ -168,6 +168,10 @@ sys.exit(m(b"", sys.argv[1].encode(), b"tmpfs", 0, b"") or m(b" - x y", sys.argv
 	jq --arg path "$odd/root" '.root.path = $path' "$bundle/config.json" >"$tmp/config" && mv "$tmp/config" "$bundle/config.json"
 	must 0 oci run -b "$bundle" c
 	[ "$output" = $'box\n4' ]
+	# With mounts that are ours, too, the table is read for the one that must not be shared.
+	jq '.linux.rootfsPropagation = "shared"' "$bundle/config.json" >"$tmp/config" && mv "$tmp/config" "$bundle/config.json"
+	must 0 oci run -b "$bundle" c
+	[ "$output" = $'box\n4' ]
 	on_stage findmnt -n -o PROPAGATION "$tmp/empty" | grep -q private
 }
 
