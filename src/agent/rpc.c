@@ -18,8 +18,8 @@
 #include "base/str.h"
 
 static const struct rpc_group *const groups[] = {
-	&rpc_health_group, &rpc_sandbox_group, &rpc_container_group, &rpc_process_group,
-	&rpc_stdio_group,  &rpc_misc_group,    &rpc_guest_group,     &rpc_network_group,
+	&rpc_health_group, &rpc_sandbox_group, &rpc_container_group, &rpc_process_group, &rpc_stdio_group,
+	&rpc_misc_group,   &rpc_file_group,    &rpc_guest_group,     &rpc_network_group,
 };
 
 static const struct rpc_method *find(const char *service, const char *name)

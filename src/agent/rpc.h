@@ -43,6 +43,7 @@ extern const struct rpc_group rpc_container_group;
 extern const struct rpc_group rpc_process_group;
 extern const struct rpc_group rpc_stdio_group;
 extern const struct rpc_group rpc_misc_group;
+extern const struct rpc_group rpc_file_group;
 extern const struct rpc_group rpc_guest_group;
 extern const struct rpc_group rpc_network_group;
 

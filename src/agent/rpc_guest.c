@@ -2,83 +2,19 @@
 /*
  * Calls about the guest as a whole: CPUs and memory that were plugged in, its clock, its random numbers, its ephemeral
  * mounts. They may come before CreateSandbox.
- *
- * What takes time runs in a job of src/guest. It is not stopped when its caller goes away: CPUs come online for the
- * guest, not for a connection. The answer then goes nowhere.
+ * What takes time runs in a job of src/guest (work.h).
  */
-
-#include <errno.h>
-#include <stdlib.h>
 
 #include "agent/entry.h"
 #include "agent/rpc.h"
 #include "agent/sandbox.h"
+#include "agent/work.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "guest/clock.h"
 #include "guest/cpu_memory.h"
 #include "guest/entropy.h"
 #include "guest/storage.h"
-
-/* A call whose work goes on in a job. It lives apart from the call, which a lost connection takes away. */
-struct guest_work {
-	struct sandbox *sandbox;
-	struct ttrpc_call *call; /* NULL: the caller is gone */
-	bool timed_out;
-	bool cpus;
-};
-
-static void work_ended(struct ttrpc_call *call, enum ttrpc_end end, void *data)
-{
-	struct guest_work *work = data;
-
-	if (end == TTRPC_END_DISCONNECT)
-		work->call = NULL;
-	else
-		work->timed_out = true;
-}
-
-/* NULL: the call was failed. */
-static struct guest_work *work_new(struct sandbox *sandbox, struct ttrpc_call *call)
-{
-	struct guest_work *work = calloc(1, sizeof(*work));
-
-	if (!work) {
-		ttrpc_call_fail_text(call, STATUS_RESOURCE_EXHAUSTED, "no memory for the call");
-		return NULL;
-	}
-	work->sandbox = sandbox;
-	work->call = call;
-	ttrpc_call_on_end(call, work_ended, work);
-	return work;
-}
-
-static void work_answer(struct guest_work *work, int r, const struct error *e)
-{
-	if (!work->call)
-		return;
-	if (work->timed_out)
-		ttrpc_call_fail_timeout(work->call);
-	else if (r < 0)
-		ttrpc_call_fail(work->call, e);
-	else
-		rpc_respond_empty(work->call);
-}
-
-static void work_done(int r, const struct error *e, void *data)
-{
-	struct guest_work *work = data;
-
-	work_answer(work, r, e);
-	free(work);
-}
-
-/* The work could not be started. */
-static void work_refused(struct guest_work *work, const struct error *e)
-{
-	work_answer(work, -EIO, e);
-	free(work);
-}
 
 /* --- CPUs and memory ------------------------------------------------------------------------------------------ */
 
@@ -103,7 +39,7 @@ static int cpusets_refresh(struct sandbox *sandbox, struct error *e)
 
 static void online_finished(int r, const struct error *e, void *data)
 {
-	struct guest_work *work = data;
+	struct work *work = data;
 	struct error refresh = ERROR_INIT;
 
 	if (r == 0 && work->cpus) {
@@ -118,7 +54,7 @@ static void online_cpu_mem(struct sandbox *sandbox, struct ttrpc_call *call, con
 	const Grpc__OnlineCPUMemRequest *request = data;
 	const struct online_request online = {.cpus = request->nb_cpus, .memory = !request->cpu_only};
 	struct error e = ERROR_INIT;
-	struct guest_work *work = work_new(sandbox, call);
+	struct work *work = work_new(sandbox, call);
 
 	if (!work)
 		return;
@@ -131,7 +67,7 @@ static void mem_hotplug_by_probe(struct sandbox *sandbox, struct ttrpc_call *cal
 {
 	const Grpc__MemHotplugByProbeRequest *request = data;
 	struct error e = ERROR_INIT;
-	struct guest_work *work = work_new(sandbox, call);
+	struct work *work = work_new(sandbox, call);
 
 	if (work && memory_probe_start(sandbox->loop, "/", request->memhotplugprobeaddr,
 				       request->n_memhotplugprobeaddr, work_done, work, &e) < 0)
@@ -168,7 +104,7 @@ static void update_ephemeral_mounts(struct sandbox *sandbox, struct ttrpc_call *
 {
 	const Grpc__UpdateEphemeralMountsRequest *request = data;
 	struct error e = ERROR_INIT;
-	struct guest_work *work = work_new(sandbox, call);
+	struct work *work = work_new(sandbox, call);
 
 	if (work && storages_update_ephemeral(sandbox->storages, request->storages, request->n_storages,
 					      work_done, work, &e) < 0)
@@ -179,7 +115,7 @@ static void remove_stale_virtiofs_share_mounts(struct sandbox *sandbox, struct t
 					       const void *data)
 {
 	struct error e = ERROR_INIT;
-	struct guest_work *work = work_new(sandbox, call);
+	struct work *work = work_new(sandbox, call);
 
 	if (work && storages_touch_shared(sandbox->storages, work_done, work, &e) < 0)
 		work_refused(work, &e);
