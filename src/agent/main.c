@@ -324,6 +324,7 @@ static int listen_early(struct program *program, struct error *e)
 	program->loop = loop_new();
 	if (!program->loop)
 		return error_errno(e, errno, "event loop");
+	log_limit_rate(true);
 	if (log_attach(program->loop, LOG_RING) < 0)
 		log_warning("root", "the log is not queued");
 	program->server = ttrpc_server_new(program->loop);

@@ -34,14 +34,16 @@
 #include "base/fd.h"
 #include "base/log-block.h"
 #include "base/log-line.h"
+#include "base/log-rate.h"
 #include "base/path.h"
 #include "base/str.h"
 
 enum {
 	RING_MIN = 4 * LOG_LINE_MAX,
-	ROUND_MAX = 64,	   /* records that a sink is given in one round */
-	SMALL_WRITE = 256, /* what a terminal takes whole when poll(2) calls it writable */
-	DIRECT_MS = 500,   /* that a record which is written directly waits for a reader */
+	ROUND_MAX = 64,	       /* records that a sink is given in one round */
+	SMALL_WRITE = 256,     /* what a terminal takes whole when poll(2) calls it writable */
+	RATE_NOTICE_MS = 1000, /* after which it is told how many were left out */
+	DIRECT_MS = 500,       /* that a record which is written directly waits for a reader */
 };
 
 struct record {
@@ -88,6 +90,8 @@ static struct {
 	struct list sinks;
 	size_t n_sinks;
 	struct loop_defer defer;
+	struct log_rate *rate; /* NULL: nothing is too often */
+	struct loop_timer rate_timer;
 } log_state = {.name = "kata-agent", .fd = 2, .main.fd = -1};
 
 static void main_flush(void);
@@ -540,6 +544,38 @@ static void flush_all(void)
 			sink_end(sink);
 }
 
+/* --- how often --- */
+
+static void on_rate_timer(struct loop_timer *timer)
+{
+	char number[24];
+	const char *message;
+	uint32_t count;
+
+	(void)timer;
+	while (log_state.rate && (message = log_rate_suppressed(log_state.rate, &count)))
+		log_write(LOG_WARNING, "root", "log records were left out: too many of a kind", "of", message,
+			  "count", log_number(number, count), NULL);
+}
+
+/* Details are asked for, and the last words are said once. */
+static bool is_too_often(enum log_level level, const char *message)
+{
+	if (!log_state.rate || level > LOG_INFO || level == LOG_CRITICAL || !is_attached() ||
+	    log_rate_admit(log_state.rate, message, loop_now()))
+		return false;
+	if (!log_state.rate_timer.loop)
+		(void)loop_timer_set(log_state.loop, &log_state.rate_timer, RATE_NOTICE_MS, on_rate_timer);
+	return true;
+}
+
+void log_limit_rate(bool on)
+{
+	free(log_state.rate);
+	log_state.rate = on ? calloc(1, sizeof(*log_state.rate)) : NULL;
+	loop_timer_remove(&log_state.rate_timer);
+}
+
 void log_detach(int timeout_ms)
 {
 	struct log_sink *sink, *next_sink;
@@ -547,6 +583,8 @@ void log_detach(int timeout_ms)
 
 	if (!log_state.loop)
 		return;
+	on_rate_timer(NULL);
+	log_limit_rate(false);
 	int64_t end = now_ms() + timeout_ms;
 	flush_all();
 	for (int64_t left = timeout_ms; left > 0 && wait_behind((int)left); left = end - now_ms())
@@ -627,7 +665,7 @@ void log_write(enum log_level level, const char *subsystem, const char *message,
 	bool attached = is_attached();
 	va_list pairs;
 
-	if (!log_enabled(level) || (!attached && log_state.fd < 0))
+	if (!log_enabled(level) || (!attached && log_state.fd < 0) || is_too_often(level, message))
 		return;
 	va_start(pairs, message);
 	size_t length =

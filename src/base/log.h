@@ -44,6 +44,9 @@ int log_get_fd(void);
 int log_attach(struct loop *loop, size_t bytes);
 /* Writes out what is queued, for at most @timeout_ms, then writes directly again. */
 void log_detach(int timeout_ms);
+/* Whether records of one message are left out while they come too often (log-rate.h): told a second later, with their
+ * number. Below info, and while not attached, never. Off until set. */
+void log_limit_rate(bool on);
 /* Records lost so far. */
 uint64_t log_dropped(void);
 

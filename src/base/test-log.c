@@ -328,6 +328,54 @@ static void test_order_and_nothing_lost(void **state)
 	assert_true(log_dropped() == dropped);
 }
 
+static void test_too_many_of_a_kind(void **state)
+{
+	struct stage *stage = *state;
+	unsigned floods = 0, others = 0;
+
+	assert_int_equal(log_attach(stage->loop, 4 << 20), 0);
+	log_set_level(LOG_DEBUG);
+	log_limit_rate(true);
+	for (int i = 0; i < 3000; i++) {
+		log_warning("rpc", "flood");
+		if (i % 100 == 0)
+			log_error("rpc", "other");
+	}
+	pump(stage, stage->in[0], &stage->text);
+	while (stage->text.length > 0) {
+		const char *message = value_of(read_line(stage), "msg");
+
+		floods += strcmp(message, "flood") == 0;
+		others += strcmp(message, "other") == 0;
+	}
+	assert_in_range(floods, 1000, 1500);
+	assert_int_equal(others, 30);
+	/* How many is told by itself, a second later. */
+	for (uint64_t start = loop_now(); stage->text.length == 0 && loop_now() < start + 5000;) {
+		loop_run_once(stage->loop, 100);
+		pump(stage, stage->in[0], &stage->text);
+	}
+	const struct line *line = read_line(stage);
+	assert_string_equal(value_of(line, "msg"), "log records were left out: too many of a kind");
+	assert_string_equal(value_of(line, "of"), "flood");
+	assert_int_equal(atoi(value_of(line, "count")), 3000 - floods);
+	/* Who wants details gets them all. */
+	for (int i = 0; i < 3000; i++)
+		log_debug("rpc", "detail");
+	pump(stage, stage->in[0], &stage->text);
+	for (int i = 0; i < 3000; i++)
+		assert_string_equal(value_of(read_line(stage), "msg"), "detail");
+	/* The end tells what is not told yet. */
+	for (int i = 0; i < 3000; i++)
+		log_warning("rpc", "flood");
+	pump(stage, stage->in[0], &stage->text);
+	log_detach(1000);
+	pump(stage, stage->in[0], &stage->text);
+	assert_non_null(strstr(buf_string(&stage->text), "too many of a kind"));
+	buf_clear(&stage->text);
+	log_set_level(LOG_INFO);
+}
+
 /*
  * Nobody reads. What is kept when the reader comes back: every warning, the newest of the rest, whole lines only, and a
  * record that tells the true number of those lost.
@@ -779,6 +827,7 @@ int main(void)
 		log_test(test_too_many_pairs),
 		log_test(test_errno_is_kept),
 		log_test(test_order_and_nothing_lost),
+		log_test(test_too_many_of_a_kind),
 		log_test(test_overflow),
 		log_test(test_only_warnings_overflow_too),
 		log_test(test_dead_reader_disturbs_nobody),
