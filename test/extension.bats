@@ -86,3 +86,36 @@ mount_it() { run sh "$top/data/kata-extension-mount.sh" "$@"; }
 	run ls "$BATS_TEST_TMPDIR/units/kata-containers.target.wants"
 	[ "$output" = "$(printf '%s\n' kata-extension-mount@c_2.service kata-extension-mount@gpu.service)" ]
 }
+
+@test "extension: what is installed for a guest with systemd, and what systemd says of it" {
+	build=${KATA_BUILD:-$top/build}
+	tree=$BATS_TEST_TMPDIR/tree
+	DESTDIR=$tree meson install -C "$build" --no-rebuild >/dev/null
+	prefix=$tree$(meson introspect "$build" --buildoptions | python3 -c \
+		'import json, sys; print(next(o["value"] for o in json.load(sys.stdin) if o["name"] == "prefix"))')
+	units=$prefix/lib/systemd/system
+	generator=$prefix/lib/systemd/system-generators/kata-extension-mount-generator
+	for file in kata-agent.service kata-containers.target kata-extension-mount@.service; do
+		[ "$(stat -c %a "$units/$file")" = 644 ]
+		! grep -q '@[a-z]*@' "$units/$file"
+	done
+	[ "$(stat -c %a "$generator")" = 755 ]
+	# Readiness is told, every program that a unit names is there, and however the agent ends the machine does.
+	grep -qx 'Type=notify' "$units/kata-agent.service"
+	grep -qx 'SuccessAction=poweroff' "$units/kata-agent.service"
+	grep -qx 'FailureAction=poweroff' "$units/kata-agent.service"
+	for program in $(sed -n 's/^Exec[A-Za-z]*=\([^ ]*\).*/\1/p' "$units"/kata-*.service); do
+		[ -x "$tree$program" ]
+	done
+	mkdir -p "$KATA_EXTENSION_ROOT/proc"
+	echo "quiet kata.extension.gpu.verity_params" >"$KATA_EXTENSION_ROOT/proc/cmdline"
+	"$generator" "$BATS_TEST_TMPDIR/generated"
+	link=$(readlink "$BATS_TEST_TMPDIR/generated/kata-containers.target.wants/kata-extension-mount@gpu.service")
+	[ -f "$tree$link" ]
+	if command -v systemd-analyze >/dev/null; then
+		run systemd-analyze verify --man=no --recursive-errors=no --root="$tree" "$units/kata-agent.service" \
+			"$units/kata-containers.target"
+		echo "$output"
+		[[ $output != *"Unknown "* && $output != *"Invalid"* && $output != *"Failed to parse"* ]]
+	fi
+}
