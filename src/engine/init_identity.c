@@ -4,8 +4,8 @@
  * What a process is when its program begins: session, stdio, priorities, limits, labels, user, capabilities, filter.
  *
  * With a seccomp filter and without no_new_privs, the filter needs a privilege to be installed. It is kept, unused, in the
- * permitted set until the very end, so that the filter has to let through nothing but what follows it: the last
- * capset(2) and execve(2).
+ * permitted set until the very end, so that the filter has to let through nothing but what follows it: capget(2), capset(2),
+ * prctl(2) and execve(2).
  */
 
 #include <errno.h>

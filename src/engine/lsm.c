@@ -80,6 +80,12 @@ static bool profile_listed(const char *list, const char *profile)
 	return false;
 }
 
+/* Stacks ("a//&b") and what is in a policy namespace (":ns:a") are no lines of that list. */
+static bool profile_is_plain(const char *profile)
+{
+	return profile[0] != ':' && profile[0] != '&' && !strstr(profile, "//&");
+}
+
 static int check_apparmor(const char *profile, struct error *e)
 {
 	_cleanup_free_ char *list = NULL;
@@ -95,7 +101,7 @@ static int check_apparmor(const char *profile, struct error *e)
 				 "on the host",
 				 profile);
 	}
-	if (unconfined)
+	if (unconfined || !profile_is_plain(profile))
 		return 0;
 	/* Without securityfs the profile cannot be looked up, and the write in the child decides. */
 	if (file_read(AT_FDCWD, APPARMOR_PROFILES, PROFILES_MAX, &list) < 0 || profile_listed(list, profile))
