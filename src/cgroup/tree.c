@@ -444,7 +444,13 @@ void tree_remove_parents(const struct cgroup *cg, int index)
 	_cleanup_fd_ int owned = -1;
 	const char *name;
 	int parent = path ? open_parent(cg, index, path, O_RDONLY, &name, &owned) : -ENOMEM;
+	char *slash;
 
+	/* A creation that failed on its way down has made the upper levels only. */
+	while ((parent == -ENOENT || parent == -ENOTDIR) && (slash = strrchr(path, '/'))) {
+		*slash = '\0';
+		parent = open_parent(cg, index, path, O_RDONLY, &name, &owned);
+	}
 	if (parent >= 0)
 		remove_marked(cg, index, path, parent);
 }
