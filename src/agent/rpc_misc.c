@@ -8,8 +8,10 @@
 #include "agent/rpc.h"
 #include "agent/sandbox.h"
 #include "agent/version.h"
+#include "agent/work.h"
 #include "base/fd.h"
 #include "guest/cpu_memory.h"
+#include "guest/metrics.h"
 #include "proto/agent.pb-c.h"
 
 static void get_diagnostic_data(struct sandbox *sandbox, struct ttrpc_call *call, const void *request)
@@ -74,10 +76,50 @@ static void get_guest_details(struct sandbox *sandbox, struct ttrpc_call *call, 
 	rpc_respond(call, &answer);
 }
 
+static void metrics_ready(int r, const char *text, const struct error *e, void *data)
+{
+	Grpc__Metrics answer = GRPC__METRICS__INIT;
+	struct error failure = ERROR_INIT;
+	if (r < 0) {
+		/* Never NOT_FOUND: a host that reads that asks no more. */
+		error_set(&failure, STATUS_INTERNAL, -r, "%s", e->text);
+		work_done(r, &failure, data);
+		return;
+	}
+	answer.metrics = (char *)text;
+	work_respond(data, &answer);
+}
+
+static void get_metrics(struct sandbox *sandbox, struct ttrpc_call *call, const void *request)
+{
+	struct error e = ERROR_INIT;
+	struct work *work = work_new(sandbox, call);
+	(void)request;
+	if (work && metrics_collect(sandbox->loop, ++sandbox->scrapes, metrics_ready, work, &e) < 0)
+		work_refused(work, &e);
+}
+
+/* As of an agent that was built without: hosts know these answers. */
+static void set_policy(struct sandbox *sandbox, struct ttrpc_call *call, const void *data)
+{
+	(void)sandbox, (void)data;
+	ttrpc_call_fail_text(call, STATUS_NOT_FOUND, "/grpc.AgentService/SetPolicy is not supported");
+}
+
+static void set_mem_agent(struct sandbox *sandbox, struct ttrpc_call *call, const void *data)
+{
+	(void)sandbox, (void)data;
+	ttrpc_call_fail_text(call, STATUS_INTERNAL, "mem-agent is disabled");
+}
+
 static const struct rpc_method methods[] = {
 	{"GetDiagnosticData", &grpc__get_diagnostic_data_request__descriptor, get_diagnostic_data,
 	 ADMIT_LOOKING},
 	{"GetGuestDetails", &grpc__guest_details_request__descriptor, get_guest_details},
+	{"GetMetrics", &grpc__get_metrics_request__descriptor, get_metrics, ADMIT_LOOKING},
+	{"MemAgentCompactSet", &grpc__mem_agent_compact_config__descriptor, set_mem_agent},
+	{"MemAgentMemcgSet", &grpc__mem_agent_memcg_config__descriptor, set_mem_agent},
+	{"SetPolicy", &grpc__set_policy_request__descriptor, set_policy},
 };
 
 const struct rpc_group rpc_misc_group = {"grpc.AgentService", methods, array_length(methods)};

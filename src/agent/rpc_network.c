@@ -9,7 +9,9 @@
 
 #include "agent/rpc.h"
 #include "agent/sandbox.h"
+#include "agent/work.h"
 #include "base/fd.h"
+#include "guest/iptables.h"
 #include "guest/network.h"
 #include "proto/agent.pb-c.h"
 
@@ -102,12 +104,61 @@ static void list_routes(struct sandbox *sandbox, struct ttrpc_call *call, const 
 	start(sandbox, call, NETWORK_LIST_ROUTES, NULL);
 }
 
+/* --- the packet filter --- */
+
+static void tables_read(int r, const struct buf *out, const struct error *e, void *data)
+{
+	Grpc__GetIPTablesResponse answer = GRPC__GET_IPTABLES_RESPONSE__INIT;
+
+	if (r < 0) {
+		work_done(r, e, data);
+		return;
+	}
+	answer.data = (ProtobufCBinaryData){.len = out->length, .data = buf_begin((struct buf *)out)};
+	work_respond(data, &answer);
+}
+
+static void tables_written(int r, const struct buf *out, const struct error *e, void *data)
+{
+	Grpc__SetIPTablesResponse answer = GRPC__SET_IPTABLES_RESPONSE__INIT;
+
+	if (r < 0) {
+		work_done(r, e, data);
+		return;
+	}
+	answer.data = (ProtobufCBinaryData){.len = out->length, .data = buf_begin((struct buf *)out)};
+	work_respond(data, &answer);
+}
+
+static void get_iptables(struct sandbox *sandbox, struct ttrpc_call *call, const void *data)
+{
+	const Grpc__GetIPTablesRequest *request = data;
+	struct error e = ERROR_INIT;
+	struct work *work = work_new(sandbox, call);
+
+	if (work && iptables_get(sandbox->loop, NULL, request->is_ipv6, tables_read, work, &e) < 0)
+		work_refused(work, &e);
+}
+
+static void set_iptables(struct sandbox *sandbox, struct ttrpc_call *call, const void *data)
+{
+	const Grpc__SetIPTablesRequest *request = data;
+	struct error e = ERROR_INIT;
+	struct work *work = work_new(sandbox, call);
+
+	if (work && iptables_set(sandbox->loop, NULL, request->is_ipv6, request->data.data, request->data.len,
+				 tables_written, work, &e) < 0)
+		work_refused(work, &e);
+}
+
 static const struct rpc_method methods[] = {
 	{"UpdateInterface", &grpc__update_interface_request__descriptor, update_interface},
 	{"UpdateRoutes", &grpc__update_routes_request__descriptor, update_routes},
 	{"ListInterfaces", &grpc__list_interfaces_request__descriptor, list_interfaces},
 	{"ListRoutes", &grpc__list_routes_request__descriptor, list_routes},
 	{"AddARPNeighbors", &grpc__add_arpneighbors_request__descriptor, add_arp_neighbors},
+	{"GetIPTables", &grpc__get_iptables_request__descriptor, get_iptables, ADMIT_LOOKING},
+	{"SetIPTables", &grpc__set_iptables_request__descriptor, set_iptables, ADMIT_WORK},
 };
 
 const struct rpc_group rpc_network_group = {"grpc.AgentService", methods, array_length(methods)};

@@ -80,6 +80,7 @@ struct sandbox {
 	struct guest_hooks hooks;
 	struct storage_refs *storage_refs;
 	bool dns_mounted;
+	uint64_t scrapes; /* calls of GetMetrics */
 
 	/* While it is made or taken down. */
 	const Grpc__CreateSandboxRequest *request;

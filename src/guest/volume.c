@@ -29,19 +29,27 @@ static struct volume_usage usage(uint64_t total, uint64_t available, uint64_t un
 	return result;
 }
 
-static int look_run(struct buf *result, void *argument, struct error *e)
+int volume_look_now(const char *path, struct volume_stats *stats)
 {
-	const char *path = argument;
 	_cleanup_fd_ int fd = open(path, O_PATH | O_CLOEXEC);
 	struct statvfs fs;
 
 	if (fd < 0 || fstatvfs(fd, &fs) < 0)
-		return error_errno(e, errno, "statfs %s", path);
-	struct volume_stats stats = {
+		return -errno;
+	*stats = (struct volume_stats){
 		.bytes = usage(fs.f_blocks, fs.f_bfree, fs.f_frsize ? fs.f_frsize : fs.f_bsize),
 		.inodes = usage(fs.f_files, fs.f_ffree, 1),
 	};
-	return buf_append(result, &stats, sizeof(stats));
+	return 0;
+}
+
+static int look_run(struct buf *result, void *argument, struct error *e)
+{
+	const char *path = argument;
+	struct volume_stats stats;
+	int r = volume_look_now(path, &stats);
+
+	return r < 0 ? error_errno(e, -r, "statfs %s", path) : buf_append(result, &stats, sizeof(stats));
 }
 
 struct look {

@@ -19,6 +19,9 @@ struct volume_stats {
 	struct volume_usage bytes, inodes;
 };
 
+/* Blocking: for use in a job. 0 or -errno. */
+int volume_look_now(const char *path, struct volume_stats *stats);
+
 typedef void (*volume_done)(int r, const struct volume_stats *stats, const struct error *e, void *data);
 /* In a job: a file system may hang. @path is any path of the guest; nothing of it is opened. @done is called once, never
  * before this returns; @stats is valid during it. 0 or -errno with @e set. */

@@ -1,0 +1,52 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# What the host's management socket asks for: metrics, the packet filter; and answers for what is not built in.
+
+load helpers
+
+setup() { guest_start; agent_start; }
+teardown() { guest_stop; }
+
+metrics() { rpc GetMetrics | jq -r .metrics; }
+
+@test "observe: metrics of the agent and of the guest" {
+	metrics >"$tmp/one"
+	metrics >"$tmp/two"
+	[ "$(sed -n 's/^kata_agent_scrape_count //p' "$tmp/one" "$tmp/two" | tr '\n' ' ')" = "1 2 " ]
+	[ "$(sed -n 's/^kata_agent_threads //p' "$tmp/one")" = 1 ]
+	total=$(awk '/^MemTotal/ { printf "%.0f\n", $2 * 1024 }' /proc/meminfo)
+	[ "$(sed -n 's/^kata_guest_meminfo{item="mem_total"} //p' "$tmp/one")" = "$total" ]
+	# The agent's own, not those of the child that reads them.
+	resident=$(sed -n 's/^kata_agent_total_rss //p' "$tmp/one")
+	[ "$resident" -gt 100000 ]
+	[ "$(sed -n 's/^kata_agent_process_open_fds //p' "$tmp/one")" -ge 6 ]
+	# A family has one head, in front of its samples.
+	[ "$(grep -c '^# TYPE' "$tmp/one")" = "$(grep '^# TYPE' "$tmp/one" | sort -u | wc -l)" ]
+	[ "$(grep -v '^#' "$tmp/one" | sed 's/[{ ].*//' | uniq | wc -l)" = "$(grep -c '^# TYPE' "$tmp/one")" ]
+	if python3 -c 'import prometheus_client' 2>/dev/null; then
+		python3 -c 'import sys; from prometheus_client.parser import text_string_to_metric_families as parse
+assert len(list(parse(sys.stdin.read()))) >= 18' <"$tmp/one"
+	fi
+}
+
+@test "observe: the packet filter" {
+	mkdir "$tmp/sbin"
+	printf '#!/bin/sh\ncat "%s/rules" 2>/dev/null; true\n' "$tmp" >"$tmp/sbin/iptables-save"
+	printf '#!/bin/sh\ngrep -q COMMIT >/dev/null || { echo "iptables-restore: line 1 failed" >&2; exit 2; }\n' >"$tmp/sbin/ip6tables-restore"
+	printf '#!/bin/sh\n[ "$*" = "--wait 5" ] && cat >"%s/rules"\n' "$tmp" >"$tmp/sbin/iptables-restore"
+	chmod +x "$tmp"/sbin/*
+	in_guest mount --bind "$tmp/sbin" /usr/sbin
+	rules=$(printf '*filter\n-A INPUT -j ACCEPT\nCOMMIT\n' | base64 -w0)
+	rpc SetIPTables "{\"data\":\"$rules\"}"
+	[ "$(rpc GetIPTables | jq -r .data)" = "$rules" ]
+	fails_with 'ip6tables-restore failed: "iptables-restore: line 1 failed"' rpc SetIPTables '{"is_ipv6":true,"data":"eA=="}'
+	fails_with "ip6tables-save: ENOENT" rpc GetIPTables '{"is_ipv6":true}'
+	in_guest umount /usr/sbin
+}
+
+@test "observe: what is not built in is told in the words that hosts know" {
+	fails_with "NOT_FOUND" rpc SetPolicy '{"policy":"package agent_policy"}'
+	fails_with "/grpc.AgentService/SetPolicy is not supported" rpc SetPolicy '{"policy":"package agent_policy"}'
+	fails_with "mem-agent is disabled" rpc MemAgentMemcgSet '{"swap":true}'
+	fails_with "mem-agent is disabled" rpc MemAgentCompactSet '{}'
+}
