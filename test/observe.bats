@@ -22,7 +22,7 @@ metrics() { rpc GetMetrics | jq -r .metrics; }
 	[ "$(sed -n 's/^kata_agent_process_open_fds //p' "$tmp/one")" -ge 6 ]
 	# A family has one head, in front of its samples.
 	[ "$(grep -c '^# TYPE' "$tmp/one")" = "$(grep '^# TYPE' "$tmp/one" | sort -u | wc -l)" ]
-	[ "$(grep -v '^#' "$tmp/one" | sed 's/[{ ].*//' | uniq | wc -l)" = "$(grep -c '^# TYPE' "$tmp/one")" ]
+	[ "$(grep '^kata' "$tmp/one" | sed 's/[{ ].*//' | uniq | wc -l)" = "$(grep -c '^# TYPE' "$tmp/one")" ]
 	if python3 -c 'import prometheus_client' 2>/dev/null; then
 		python3 -c 'import sys; from prometheus_client.parser import text_string_to_metric_families as parse
 assert len(list(parse(sys.stdin.read()))) >= 18' <"$tmp/one"
