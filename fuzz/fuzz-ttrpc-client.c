@@ -37,22 +37,29 @@ static void on_reply(struct ttrpc_client *client, const struct ttrpc_reply *repl
 }
 
 /* A listening socket of this process, made once. */
+static int listening = -1;
+
+__attribute__((destructor)) static void stop_listening(void)
+{
+	if (listening >= 0)
+		close(listening);
+}
+
 static int listener(char address[64])
 {
-	static int fd = -1;
 	struct sockaddr_un sun = {.sun_family = AF_UNIX};
 	int length = snprintf(sun.sun_path + 1, sizeof(sun.sun_path) - 1, "fuzz-ttrpc-%d", (int)getpid());
 
 	if (snprintf(address, 64, "unix://@fuzz-ttrpc-%d", (int)getpid()) >= 64)
 		abort();
-	if (fd >= 0)
-		return fd;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (bind(fd, (struct sockaddr *)&sun,
+	if (listening >= 0)
+		return listening;
+	listening = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (bind(listening, (struct sockaddr *)&sun,
 		 (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)length)) < 0 ||
-	    listen(fd, 8) < 0)
+	    listen(listening, 8) < 0)
 		abort();
-	return fd;
+	return listening;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

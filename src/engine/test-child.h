@@ -16,6 +16,13 @@
 #include "proto/json.h"
 #include "proto/oci.pb-c.h"
 
+static inline void free_arena(struct arena **arena)
+{
+	arena_free(*arena);
+}
+/* A child's memory is looked at when it ends, too. */
+#define _cleanup_arena_ __attribute__((cleanup(free_arena)))
+
 /* Runs @fn in a child. Its return value, 0 … 125, or 126 when it was killed (*@signal is filled where not NULL). */
 static inline int in_child(int (*fn)(void *), void *argument, int *signal)
 {

@@ -211,6 +211,9 @@ static void shared_mounts_do_not_come_back(void **state)
 
 		if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_SHARED | MS_REC, NULL) < 0)
 			_exit(1);
+		/* Not ours to free, and not lost. */
+		const struct stage parents = stage;
+		(void)parents;
 		stage.loop = loop_new();
 		for (int no_pivot = 0; no_pivot < 2; no_pivot++) {
 			const struct engine_options options = {.loop = stage.loop, .no_pivot = no_pivot};
@@ -222,6 +225,7 @@ static void shared_mounts_do_not_come_back(void **state)
 			stage.engine = engine_new(&options, &e);
 			if (!stage.engine || run_to(&part, &out) != 0)
 				_exit(2);
+			buf_deinit(&out);
 			if (count_mounts() != before || access("/etc", F_OK) < 0 ||
 			    access("/proc/self", F_OK) < 0)
 				code = 3 + no_pivot;

@@ -211,7 +211,7 @@ static void switch_errors(void **state)
 
 static int limits(void *argument)
 {
-	struct arena *arena = arena_new(0);
+	_cleanup_arena_ struct arena *arena = arena_new(0);
 	struct error e = ERROR_INIT;
 	struct rlimit limit;
 	Grpc__Process *p = from_json(&grpc__process__descriptor,
@@ -312,7 +312,7 @@ static void stdio_and_keyring(void **state)
 
 static int priorities(void *argument)
 {
-	struct arena *arena = arena_new(0);
+	_cleanup_arena_ struct arena *arena = arena_new(0);
 	struct error e = ERROR_INIT;
 	Grpc__Process *p = from_json(
 		&grpc__process__descriptor,

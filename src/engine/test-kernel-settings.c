@@ -72,7 +72,7 @@ static void sysctl_rules(void **state)
 
 static int sysctl_child(void *argument)
 {
-	struct arena *arena = arena_new(0);
+	_cleanup_arena_ struct arena *arena = arena_new(0);
 	struct error e = ERROR_INIT;
 	_cleanup_free_ char *text = NULL;
 	_cleanup_fd_ int proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);

@@ -47,7 +47,7 @@ static int other_namespace(void)
 
 static int move_child(void *argument)
 {
-	struct arena *arena = arena_new(0);
+	_cleanup_arena_ struct arena *arena = arena_new(0);
 	struct error e = ERROR_INIT;
 
 	child_expect(unshare(CLONE_NEWNET) == 0);
@@ -74,7 +74,7 @@ static int move_child(void *argument)
 /* The second one is missing: the first comes back, with its address and its name. */
 static int undo_child(void *argument)
 {
-	struct arena *arena = arena_new(0);
+	_cleanup_arena_ struct arena *arena = arena_new(0);
 	struct error e = ERROR_INIT;
 
 	child_expect(unshare(CLONE_NEWNET) == 0);

@@ -134,7 +134,7 @@ struct look_up {
 static int look_up_child(void *argument)
 {
 	const struct look_up *l = argument;
-	struct arena *arena = arena_new(0);
+	_cleanup_arena_ struct arena *arena = arena_new(0);
 	struct error e = ERROR_INIT;
 	struct program program;
 	Grpc__Process *p = from_json(&grpc__process__descriptor,
@@ -154,6 +154,7 @@ static int look_up_child(void *argument)
 			l->r, l->expected);
 		return 1;
 	}
+	program_deinit(&program);
 	return 0;
 }
 

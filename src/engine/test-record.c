@@ -124,6 +124,9 @@ static void create_elsewhere(const struct part *part, const char *gate_path, int
 		struct container_record record;
 		int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
+		/* Not ours to free, and not lost. */
+		const struct stage parents = stage;
+		(void)parents;
 		stage.loop = loop_new();
 		const struct engine_options options = {.loop = stage.loop};
 		stage.engine = engine_new(&options, &e);

@@ -35,7 +35,7 @@ struct attempt {
 static int attempt_child(void *argument)
 {
 	const struct attempt *a = argument;
-	struct arena *arena = arena_new(0);
+	_cleanup_arena_ struct arena *arena = arena_new(0);
 	struct seccomp_filter *filter;
 	struct error e = ERROR_INIT;
 
