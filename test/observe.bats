@@ -50,3 +50,27 @@ assert len(list(parse(sys.stdin.read()))) >= 18' <"$tmp/one"
 	fails_with "mem-agent is disabled" rpc MemAgentMemcgSet '{"swap":true}'
 	fails_with "mem-agent is disabled" rpc MemAgentCompactSet '{}'
 }
+
+@test "observe: the log holds no secrets, not even with details" {
+	secret=hunter2hunter2
+	for id in c1 c2; do
+		spec $id /bin/sh -c "echo $secret >&2; sleep 1000" | jq -c --arg id $id --arg secret "PASSWORD=$secret" '
+			.OCI |= (with_entries(.) | if has("process") then .process.env += [$secret] else .Process.Env += [$secret] end) |
+			if $id == "c2" then .OCI |= (if has("root") then .root.path = "/no/such" else .Root.Path = "/no/such" end) else . end' \
+			>"$tmp/$id"
+	done
+	rpc CreateContainer "@$tmp/c1"
+	start c1
+	[ "$(read_some c1 "" ReadStderr)" = $secret ]
+	write_stdin c1 "" $secret
+	! rpc CreateContainer "@$tmp/c2" 2>/dev/null
+	for program in /bin/true /no/such; do
+		rpc ExecProcess "{\"container_id\":\"c1\",\"exec_id\":\"e-${program##*/}\",\"process\":{\"Args\":[\"$program\",\"$secret\"],
+			\"Env\":[\"PASSWORD=$secret\"],\"Cwd\":\"/\"}}" || true
+	done
+	rpc CopyFile "{\"path\":\"/run/kata-containers/shared/containers/secret\",\"file_mode\":33152,\"uid\":0,\"gid\":0,
+		\"file_size\":14,\"data\":\"$(printf %s $secret | base64)\"}"
+	rpc RemoveContainer '{"container_id":"c1"}'
+	grep -q ExecProcess "$tmp/log"
+	! grep -q "$secret\|$(printf %s $secret | base64 | cut -c1-12)" "$tmp/log"
+}
