@@ -76,6 +76,7 @@ void cgroup_free(struct cgroup *cg)
 	free(cg->slice);
 	free(cg->unit);
 	free(cg->path);
+	free(cg->owner);
 	free(cg->id);
 	free(cg);
 }
@@ -138,6 +139,21 @@ static int make_at(struct cgroup *cg, int index, uint32_t enable, bool *made, st
 	return r;
 }
 
+/* Ours from here on, unless somebody came in while we took it: two may have found it empty. */
+static int take(struct cgroup *cg, const bool *made, struct error *e)
+{
+	int v2 = host_v2(cg->host);
+	char before[OWNER_TEXT];
+
+	if (cg->host->count == 0)
+		return 0;
+	owner_claim(cg, before);
+	if (made[v2 >= 0 ? v2 : 0] || !tree_populated(cg))
+		return 0;
+	owner_give_back(cg, before);
+	return refuse_foreign(cg, e);
+}
+
 int cgroup_create(struct cgroup *cg, const struct cgroup_resources *resources, struct error *e)
 {
 	uint32_t enable = always_enabled | (resources ? resources_controllers(resources) : 0);
@@ -149,7 +165,7 @@ int cgroup_create(struct cgroup *cg, const struct cgroup_resources *resources, s
 		return r;
 	/* A scope that runs is refused here and not by systemd: what failed to start would be stopped as ours. */
 	if (cg->driver == CGROUP_SYSTEMD)
-		return tree_populated(cg) ? refuse_foreign(cg, e) : 0;
+		return tree_populated(cg) ? refuse_foreign(cg, e) : cgroup_check_unfrozen(cg, e);
 	/* On v2 controllers are handed down on the way: a foreign one is known before. */
 	if (v2 >= 0 && tree_populated_at(cg, v2))
 		return refuse_foreign(cg, e);
@@ -158,6 +174,10 @@ int cgroup_create(struct cgroup *cg, const struct cgroup_resources *resources, s
 		return error_errno(e, ENOMEM, "create cgroup \"%s\"", cg->path);
 	for (size_t i = 0; i < cg->host->count && r == 0; i++)
 		r = make_at(cg, (int)i, enable, &made[i], e);
+	if (r == 0)
+		r = cgroup_check_unfrozen(cg, e);
+	if (r == 0)
+		r = take(cg, made, e);
 	if (r < 0)
 		unmake(cg, made);
 	return r;
@@ -248,7 +268,10 @@ int cgroup_attach(struct cgroup *cg, pid_t pid, struct error *e)
 				 (int)pid);
 	if (cg->driver == CGROUP_SYSTEMD) {
 		int r = systemd_start(cg, pid, e);
+		char before[OWNER_TEXT];
 
+		if (r == 0)
+			owner_claim(cg, before);
 		/* On v1 the hierarchies that systemd does not keep are ours. */
 		if (r < 0 || cg->host->layout == CGROUP_V2)
 			return r;
@@ -442,6 +465,18 @@ int cgroup_open_exec(const struct cgroup *cg, pid_t init)
 	if (!str_is_empty(delegated))
 		fd = open_init(cg, clone_index(cg), init);
 	return fd >= 0 ? fd : fd_steal(&dir.fd);
+}
+
+bool cgroup_holds(const struct cgroup *cg, pid_t pid)
+{
+	for (size_t i = 0; i < cg->host->count; i++) {
+		_cleanup_dir_of_cgroup_ struct cgroup_dir dir = {.fd = -1};
+		_cleanup_free_ char *place = pid ? cgroup_place_of(cg, (int)i, pid) : NULL;
+
+		if (pid ? place && path_is_below(place, cg->path) : cgroup_dir_open(cg, (int)i, &dir) == 0)
+			return true;
+	}
+	return false;
 }
 
 ssize_t cgroup_pids(const struct cgroup *cg, pid_t **pids, struct error *e)

@@ -112,7 +112,7 @@ struct cgroup_resources {
 		const char *cpus; /* NULL or "": leave alone */
 		const char *mems;
 	} cpu;
-	struct cgroup_i64 pids; /* 0 and -1: see cgroup_set() */
+	struct cgroup_i64 pids; /* 0 and negative: see cgroup_set() */
 	struct {
 		struct cgroup_u64 weight, leaf_weight;
 		const struct cgroup_device_u64 *weight_device, *leaf_weight_device;
@@ -149,11 +149,21 @@ void cgroup_free(struct cgroup *cg);
 const char *cgroup_path(const struct cgroup *cg);
 enum cgroup_driver cgroup_driver_of(const struct cgroup *cg);
 
+/*
+ * Whose it is from cgroup_create() on: the container's id, and the moment of its birth, which parts it from others of that
+ * id. Another one may take the directory over when it is empty; from then on it is not killed, frozen or removed by us.
+ * Without this call everything that is found in the directory is taken for ours. 0 or -ENOMEM.
+ */
+int cgroup_set_owner(struct cgroup *cg, uint64_t born);
+/* 0, or -EBUSY with @e set when another has taken it. For a new process after cgroup_attach(), or a birth in it. */
+int cgroup_check_owner(const struct cgroup *cg, struct error *e);
+
 /* cgroupfs: makes directories, fills cpusets, enables controllers that @resources needs. systemd: nothing yet. An
- * existing cgroup that has processes is refused (EBUSY). 0 or -errno. */
+ * existing cgroup that has processes is refused (EBUSY), and so is one that is frozen, by itself or from above.
+ * 0 or -errno. */
 int cgroup_create(struct cgroup *cg, const struct cgroup_resources *resources, struct error *e);
-/* Writes what is set in @resources; what is absent is left alone. pids: > 0 the limit, -1 and 0 "max" (0 is what hosts
- * send for none). For a new cgroup call it before any process is in. systemd: [blocks] after cgroup_attach(). */
+/* Writes what is set in @resources; what is absent is left alone. pids: > 0 the limit, negative "max", 0 is written as 1:
+ * the least that a living process can have, and all that systemd takes. For a new cgroup call it before any process is in. systemd: [blocks] after cgroup_attach(). */
 int cgroup_set(struct cgroup *cg, const struct cgroup_resources *resources, struct error *e);
 /* A descriptor of the v2 directory for CLONE_INTO_CGROUP (the caller's), or -1 where there is none. */
 int cgroup_open(const struct cgroup *cg);
@@ -176,17 +186,26 @@ int cgroup_open_exec(const struct cgroup *cg, pid_t init);
 int cgroup_freeze(struct cgroup *cg, struct error *e);
 /* systemd: [blocks], 2 s. */
 int cgroup_thaw(struct cgroup *cg, struct error *e);
-/* True while frozen by us or from inside. */
+/* Before a start in it: 0, or -EBUSY with @e set (FAILED_PRECONDITION, naming the cgroup) when it is frozen or on its way
+ * there, by itself or from above. */
+int cgroup_check_unfrozen(const struct cgroup *cg, struct error *e);
+/* v1, for @pid, which is about to be killed: thaws the cgroup and all below, since the frozen do not die. -EBUSY with @e set
+ * (FAILED_PRECONDITION, naming the cgroup) when it is frozen by somebody else: above us, or where it was moved to. */
+int cgroup_let_die(struct cgroup *cg, pid_t pid, struct error *e);
+/* True while frozen by us, from inside, or from above. */
 bool cgroup_frozen(const struct cgroup *cg);
 /* @signal to every process of the cgroup and below. SIGKILL: cgroup.kill, else freeze and sweep until empty [blocks,
- * 5 s]. Others: one sweep. No process is left or -EBUSY. */
+ * 5 s]. Others: one sweep. No process is left or -EBUSY; at once when somebody else keeps one frozen (v1). Another's by
+ * now: success, nothing is done. */
 int cgroup_kill(struct cgroup *cg, int signal, struct error *e);
 /* Kills what is left, removes nested directories bottom-up and an emptied pod parent of ours; retries while busy
- * [blocks, 10 s]. Missing is success. Independent of D-Bus, which is told best-effort. */
+ * [blocks, 10 s]. Missing is success, and so is one that another has taken: it is left alone. Independent of D-Bus, which is told best-effort. */
 int cgroup_delete(struct cgroup *cg, struct error *e);
 /* As cgroup_delete() for a cgroup that has nobody and nothing left in it, at once. -EBUSY for one that has, or that
  * systemd keeps: then cgroup_delete() is what it takes. */
 int cgroup_delete_empty(struct cgroup *cg, struct error *e);
+/* Whether @pid is there or below, in any hierarchy; 0: whether the directory is there, in any. */
+bool cgroup_holds(const struct cgroup *cg, pid_t pid);
 /* Pids below, from all nested cgroups. Count or -errno; *@pids is malloc'ed. */
 ssize_t cgroup_pids(const struct cgroup *cg, pid_t **pids, struct error *e);
 /* The directory of @controller on v1 (absolute), or of the cgroup on v2 (NULL controller); NULL when there is none. */

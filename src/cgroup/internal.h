@@ -85,6 +85,7 @@ struct cgroup {
 	char *path;  /* below the hierarchies' roots, no leading slash, never empty */
 	char *unit;  /* systemd: "cri-containerd-ID.scope" */
 	char *slice; /* systemd: "kubepods-podU.slice" */
+	char *owner; /* see owner.c; NULL: nobody's in particular */
 	char **dirs; /* absolute directory per hierarchy */
 	bool rootless;
 	bool foreign; /* found in use by somebody else: it is not killed, frozen or removed */
@@ -144,6 +145,22 @@ int tree_make(struct cgroup *cg, int index, uint32_t enable, bool *made, struct 
 /* Lets controllers of v2 reach the directory: writes cgroup.subtree_control of its parents. Failures are
  * remembered in cg->enabling and told by the knob that misses them. */
 void tree_enable(struct cgroup *cg, int index, uint32_t controllers);
+
+/* --- holds (hold.c) ------------------------------------------------------------------------------------- */
+
+/* v1: thaws the directory and all below. */
+void hold_thaw(const struct cgroup *cg);
+/* v1: 0, or -EBUSY with @e set when one of the cgroup's processes is frozen by somebody else. */
+int hold_check_all(const struct cgroup *cg, struct error *e);
+
+/* --- owners (owner.c) ----------------------------------------------------------------------------------- */
+
+enum { OWNER_TEXT = 512 };
+/* Writes our name onto the directory; @before is the one that it had, "" for none. */
+void owner_claim(const struct cgroup *cg, char before[OWNER_TEXT]);
+void owner_give_back(const struct cgroup *cg, const char *before);
+/* Whether another container has taken the directory. */
+bool owner_is_another(const struct cgroup *cg);
 
 /* --- knobs (knob.c) ------------------------------------------------------------------------------------- */
 

@@ -125,6 +125,8 @@ int cgroup_freeze(struct cgroup *cg, struct error *e)
 	struct freezer f;
 	int r = cgroup_check_ours(cg, "frozen", e);
 
+	if (r == 0)
+		r = cgroup_check_owner(cg, e);
 	if (r < 0)
 		return r;
 	if (cg->driver == CGROUP_SYSTEMD && cg->host->layout == CGROUP_V2 &&
@@ -142,6 +144,8 @@ int cgroup_thaw(struct cgroup *cg, struct error *e)
 	struct freezer f;
 	int r = cgroup_check_ours(cg, "thawed", e);
 
+	if (r == 0)
+		r = cgroup_check_owner(cg, e);
 	if (r < 0)
 		return r;
 	if (cg->driver == CGROUP_SYSTEMD && cg->host->layout == CGROUP_V2 &&
@@ -231,22 +235,6 @@ static int sweep_frozen(const struct cgroup *cg)
 	return (int)n;
 }
 
-/* Frozen below: a payload's own freezers keep its processes from dying on v1. */
-static int thaw_visit(int dirfd, void *data)
-{
-	(void)data;
-	file_write(dirfd, "freezer.state", "THAWED");
-	return 0;
-}
-
-static void thaw_all(const struct cgroup *cg)
-{
-	int index = host_find(cg->host, CONTROLLER_FREEZER);
-
-	if (index >= 0)
-		tree_visit(cg, index, thaw_visit, NULL);
-}
-
 static bool kill_by_kernel(const struct cgroup *cg)
 {
 	_cleanup_dir_of_cgroup_ struct cgroup_dir dir = {.fd = -1};
@@ -285,9 +273,13 @@ static int kill_everybody(struct cgroup *cg, unsigned timeout_ms, struct error *
 	unsigned wait = 1;
 	bool by_kernel = kill_by_kernel(cg);
 
-	thaw_all(cg);
-	if (by_kernel)
+	hold_thaw(cg);
+	if (by_kernel) {
+		/* Nobody comes out of a freeze of somebody else's, however long we wait. */
+		if (hold_check_all(cg, e) < 0)
+			return -EBUSY;
 		wait_empty(cg, deadline);
+	}
 	while (tree_populated(cg)) {
 		if (now_ms() >= deadline)
 			return error_set(e, STATUS_INTERNAL, EBUSY,
@@ -295,7 +287,9 @@ static int kill_everybody(struct cgroup *cg, unsigned timeout_ms, struct error *
 					 timeout_ms);
 		/* In the hybrid layout a process may have left v2's directory by itself, but not v1's. */
 		sweep_frozen(cg);
-		thaw_all(cg);
+		hold_thaw(cg);
+		if (hold_check_all(cg, e) < 0)
+			return -EBUSY;
 		pause_ms(wait);
 		wait = wait < 50 ? wait * 2 : 50;
 	}
@@ -309,6 +303,8 @@ int cgroup_kill(struct cgroup *cg, int signal, struct error *e)
 
 	if (r < 0)
 		return r;
+	if (owner_is_another(cg))
+		return 0;
 	if (signal == SIGKILL)
 		return kill_everybody(cg, KILL_MS, e);
 	n = sweep(cg, signal);
@@ -356,6 +352,8 @@ int cgroup_delete_empty(struct cgroup *cg, struct error *e)
 
 	if (r < 0)
 		return r;
+	if (owner_is_another(cg))
+		return 0;
 	r = cg->driver == CGROUP_CGROUPFS ? remove_if_empty(cg) : -EBUSY;
 	return r < 0 ? error_errno(e, -r, "remove cgroup \"%s\"", cg->path) : 0;
 }
@@ -369,6 +367,10 @@ int cgroup_delete(struct cgroup *cg, struct error *e)
 
 	if (r < 0)
 		return r;
+	if (owner_is_another(cg)) {
+		log_info("cgroup", "another container has taken the cgroup: left alone", "cgroup", cg->path);
+		return 0;
+	}
 	/* The usual end: everybody has gone by himself. */
 	if (cg->driver == CGROUP_CGROUPFS && remove_if_empty(cg) == 0)
 		return 0;

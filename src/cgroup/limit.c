@@ -167,8 +167,9 @@ int common_set_pids(const struct cgroup_dir *dir, const struct cgroup_resources 
 
 	if (!resources->pids.set)
 		return 0;
-	if (resources->pids.value > 0)
-		return knob_write(dir, e, "pids.max", "%lld", (long long)resources->pids.value);
+	if (resources->pids.value >= 0)
+		return knob_write(dir, e, "pids.max", "%lld",
+				  resources->pids.value ? (long long)resources->pids.value : 1);
 	/* Nothing to lift where nothing can limit. */
 	r = knob_try(dir, "pids.max", "max");
 	return r < 0 && r != -ENOENT ? knob_error(dir, e, r, "pids.max", "max") : 0;

@@ -494,7 +494,9 @@ static void add_properties(struct property_list *list, const struct cgroup_resou
 	add_memory(list, r, v2);
 	if (r->pids.set)
 		put_u64(property_add(list), "TasksMax",
-			r->pids.value > 0 ? (uint64_t)r->pids.value : UINT64_MAX);
+			r->pids.value < 0    ? UINT64_MAX
+			: r->pids.value == 0 ? 1
+					     : (uint64_t)r->pids.value);
 	if (v2 && version >= 244) {
 		add_list(list, "AllowedCPUs", r->cpu.cpus);
 		add_list(list, "AllowedMemoryNodes", r->cpu.mems);

@@ -312,8 +312,9 @@ static void test_w05_pids(void **state)
 	expect(&f, "pids.max", "42");
 	apply(&f, &(struct cgroup_resources){.pids = SET(-1)});
 	expect(&f, "pids.max", "max");
+	/* As with runc: nothing that lives can have less. */
 	apply(&f, &(struct cgroup_resources){.pids = SET(0)});
-	expect(&f, "pids.max", "max");
+	expect(&f, "pids.max", "1");
 	apply(&f, &(struct cgroup_resources){.memory = {.limit = SET(5)}});
 	expect(&f, "pids.max", "");
 	fake_deinit(&f);
@@ -691,7 +692,7 @@ static void test_w02_missing_controllers_are_no_crash(void **state)
 	fake_start(&f);
 	cg = fake_cgroup(&f);
 	assert_int_equal(cgroup_create(cg, NULL, &e), 0);
-	assert_int_equal(cgroup_set(cg, &(struct cgroup_resources){.pids = SET(0)}, &e), 0);
+	assert_int_equal(cgroup_set(cg, &(struct cgroup_resources){.pids = SET(-1)}, &e), 0);
 	assert_true(cgroup_set(cg, &(struct cgroup_resources){.memory = {.limit = SET(5)}}, &e) < 0);
 	assert_non_null(strstr(e.text, "controller \"memory\" is not available"));
 	assert_int_equal(cgroup_attach(cg, 1234, &e), 0);

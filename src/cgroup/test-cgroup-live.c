@@ -314,6 +314,184 @@ static void test_only_what_is_empty_is_removed_at_once(void **state)
 	cgroup_free(cg);
 }
 
+/* --- freezes of others ---------------------------------------------------------------------------------- */
+
+/* Tells a freezer's directory @index to freeze or thaw, behind our back. */
+static bool tell_freezer(const struct cgroup *cg, int index, const char *below, bool freeze)
+{
+	bool v2 = host->hierarchies[index].v2;
+	char path[512];
+	_cleanup_fd_ int fd = -1;
+
+	snprintf(path, sizeof(path), "%s/%s/%s", cg->dirs[index], below,
+		 v2 ? "cgroup.freeze" : "freezer.state");
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	return v2 ? write(fd, freeze ? "1" : "0", 1) == 1 : write(fd, freeze ? "FROZEN" : "THAWED", 6) == 6;
+}
+
+static void frozen_is_refused(int index, const char *below, const char *what)
+{
+	struct cgroup *above = make_cgroup("cold/above", NULL), *cg;
+	struct error e = ERROR_INIT;
+	char path[256], named[300];
+
+	assert_true(tell_freezer(above, index, below, true));
+	snprintf(path, sizeof(path), "/%s/%s", parent, what);
+	cg = cgroup_new(host, CGROUP_CGROUPFS, path, "id", false, &e);
+	assert_int_equal(cgroup_create(cg, NULL, &e), -EBUSY);
+	assert_int_equal(e.code, STATUS_FAILED_PRECONDITION);
+	snprintf(named, sizeof(named), "frozen (by \"%s/cold%s\")", parent, *below ? "" : "/above");
+	if (!strstr(e.text, named))
+		fail_msg("%s is not in %s", named, e.text);
+	/* Systemd's are looked at before they are there. */
+	e = (struct error)ERROR_INIT;
+	cg->driver = CGROUP_SYSTEMD;
+	assert_int_equal(cgroup_create(cg, NULL, &e), -EBUSY);
+	assert_non_null(strstr(e.text, named));
+	cg->driver = CGROUP_CGROUPFS;
+	/* It has frozen nothing and thawed nothing of theirs, and what it made is gone. */
+	assert_int_equal(access(above->dirs[index], F_OK), 0);
+	if (strcmp(what, "cold/above") != 0)
+		assert_int_equal(access(cg->dirs[index], F_OK), -1);
+	assert_true(tell_freezer(above, index, below, false));
+	e = (struct error)ERROR_INIT;
+	assert_int_equal(cgroup_create(cg, NULL, &e), 0);
+	assert_int_equal(cgroup_delete(cg, &e), 0);
+	cgroup_free(cg);
+	cgroup_delete(above, &e);
+	cgroup_free(above);
+}
+
+static void test_what_is_frozen_is_refused_by_name(void **state)
+{
+	const int freezers[] = {host_find(host, CONTROLLER_FREEZER), host_v2(host)};
+
+	(void)state;
+	for (size_t i = 0; i < array_length(freezers); i++) {
+		if (freezers[i] < 0 || (i == 1 && freezers[0] == freezers[1]))
+			continue;
+		frozen_is_refused(freezers[i], "", "cold/above");
+		frozen_is_refused(freezers[i], "..", "cold/ctr");
+		frozen_is_refused(freezers[i], "..", "cold/new/pod/ctr");
+	}
+}
+
+static void test_who_is_frozen_by_others_is_told_of_soon(void **state)
+{
+	struct cgroup *cg, *above;
+	struct error e = ERROR_INIT;
+	struct helper h;
+	int index = host_find(host, CONTROLLER_FREEZER);
+	uint64_t begin;
+
+	(void)state;
+	if (index < 0 || host->hierarchies[index].v2)
+		SKIP("no freezer of v1");
+	above = make_cgroup("theirs/other", NULL);
+	cg = make_cgroup("theirs/ctr", NULL);
+	h = start(sleep_long, NULL);
+	attach(cg, h.pid);
+	release(&h);
+	/* Ours is thawed. */
+	assert_true(tell_freezer(cg, index, "", true));
+	assert_int_equal(cgroup_let_die(cg, h.pid, &e), 0);
+	assert_string_equal(knob(cg, "freezer", "freezer.state"), "THAWED");
+	/* That of those above is not, and nobody waits for it. */
+	assert_true(tell_freezer(cg, index, "..", true));
+	assert_int_equal(cgroup_let_die(cg, h.pid, &e), -EBUSY);
+	assert_non_null(strstr(e.text, "/theirs\")"));
+	begin = now_ms();
+	assert_int_equal(cgroup_kill(cg, SIGKILL, &e), -EBUSY);
+	assert_non_null(strstr(e.text, "cannot die before that is thawed"));
+	assert_int_equal(cgroup_delete(cg, &e), -EBUSY);
+	assert_true(now_ms() - begin < 2500);
+	assert_string_equal(knob(above, "freezer", "freezer.state"), "FROZEN");
+	assert_true(tell_freezer(cg, index, "..", false));
+	assert_int_equal(WTERMSIG(await(h.pid)), SIGKILL);
+	drop_cgroup(cg);
+	/* The process is ours, the freezer where somebody has put it is not. */
+	cg = make_cgroup("ours", NULL);
+	h = start(sleep_long, NULL);
+	attach(cg, h.pid);
+	release(&h);
+	{
+		char path[512];
+		_cleanup_fd_ int fd = -1;
+
+		snprintf(path, sizeof(path), "%s/cgroup.procs", above->dirs[index]);
+		fd = open(path, O_WRONLY | O_CLOEXEC);
+		assert_true(fd >= 0 && dprintf(fd, "%d", (int)h.pid) > 0);
+	}
+	assert_true(tell_freezer(above, index, "", true));
+	begin = now_ms();
+	e = (struct error)ERROR_INIT;
+	assert_int_equal(cgroup_kill(cg, SIGKILL, &e), -EBUSY);
+	assert_non_null(strstr(e.text, "theirs/other"));
+	assert_true(now_ms() - begin < 2500);
+	assert_true(tell_freezer(above, index, "", false));
+	assert_int_equal(WTERMSIG(await(h.pid)), SIGKILL);
+	drop_cgroup(cg);
+	drop_cgroup(above);
+}
+
+/* --- two of one path ------------------------------------------------------------------------------------ */
+
+static struct cgroup *owned(const char *id, uint64_t born)
+{
+	struct error e = ERROR_INIT;
+	char path[256];
+	struct cgroup *cg;
+
+	snprintf(path, sizeof(path), "/%s/shared", parent);
+	cg = cgroup_new(host, CGROUP_CGROUPFS, path, id, false, &e);
+	assert_non_null(cg);
+	assert_int_equal(cgroup_set_owner(cg, born), 0);
+	return cg;
+}
+
+static void test_the_end_of_the_first_is_not_that_of_the_second(void **state)
+{
+	/* Also of the same id. */
+	static const struct {
+		const char *id;
+		uint64_t born;
+	} seconds[] = {{"b", 1}, {"a", 2}};
+	struct error e = ERROR_INIT;
+
+	(void)state;
+	for (size_t i = 0; i < array_length(seconds); i++) {
+		struct cgroup *a = owned("a", 1), *b = owned(seconds[i].id, seconds[i].born);
+		struct helper h = start(sleep_long, NULL);
+
+		assert_int_equal(cgroup_create(a, NULL, &e), 0);
+		assert_int_equal(cgroup_check_owner(a, &e), 0);
+		/* The first has nobody in it. */
+		assert_int_equal(cgroup_create(b, NULL, &e), 0);
+		attach(b, h.pid);
+		release(&h);
+		assert_int_equal(cgroup_check_owner(b, &e), 0);
+		assert_int_equal(cgroup_check_owner(a, &e), -EBUSY);
+		assert_non_null(strstr(e.text, seconds[i].id));
+		assert_true(cgroup_freeze(a, &e) < 0);
+		assert_int_equal(cgroup_kill(a, SIGKILL, &e), 0);
+		assert_int_equal(cgroup_delete_empty(a, &e), 0);
+		assert_int_equal(cgroup_delete(a, &e), 0);
+		usleep(50000);
+		assert_int_equal(waitpid(h.pid, NULL, WNOHANG), 0);
+		for (size_t k = 0; k < host->count; k++)
+			assert_int_equal(access(b->dirs[k], F_OK), 0);
+		/* One that came too late leaves the name as it was. */
+		e = (struct error)ERROR_INIT;
+		assert_int_equal(cgroup_create(a, NULL, &e), -EBUSY);
+		assert_int_equal(cgroup_check_owner(b, &e), 0);
+		drop_cgroup(b);
+		assert_int_equal(WTERMSIG(await(h.pid)), SIGKILL);
+		cgroup_free(a);
+	}
+}
+
 /* --- limits --------------------------------------------------------------------------------------------- */
 
 struct expected {
@@ -1215,6 +1393,9 @@ static int run_all(void)
 		cmocka_unit_test(test_w01_a_cgroup_in_use_is_refused_and_survives),
 		cmocka_unit_test(test_a_forked_child_does_not_trust_kept_roots),
 		cmocka_unit_test(test_only_what_is_empty_is_removed_at_once),
+		cmocka_unit_test(test_what_is_frozen_is_refused_by_name),
+		cmocka_unit_test(test_who_is_frozen_by_others_is_told_of_soon),
+		cmocka_unit_test(test_the_end_of_the_first_is_not_that_of_the_second),
 		cmocka_unit_test(test_cpu_is_read_back),
 		cmocka_unit_test(test_w16_shares_are_clamped),
 		cmocka_unit_test(test_cpu_idle_is_read_back),

@@ -320,7 +320,7 @@ static const struct {
 
 static bool is_lifting_pids(enum controller c, const struct cgroup_resources *r)
 {
-	return c == CONTROLLER_PIDS && r->pids.value <= 0;
+	return c == CONTROLLER_PIDS && r->pids.value < 0;
 }
 
 /* A controller that is nowhere: an error for the limits that protect others, a record for the rest. */

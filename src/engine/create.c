@@ -78,6 +78,8 @@ static int choose_cgroup(struct container *container, struct error *e)
 		cgroup_new(engine->cgroups, driver, path, container->id, engine->options.rootless, e);
 	if (!container->cgroup)
 		return error_result(e);
+	if (cgroup_set_owner(container->cgroup, (uint64_t)container->created_at) < 0)
+		return error_errno(e, ENOMEM, "cgroup");
 	log_debug("engine", "cgroup chosen", "container-id", container->id, "cgroup",
 		  cgroup_path(container->cgroup), "why", why);
 	return 0;
@@ -86,7 +88,8 @@ static int choose_cgroup(struct container *container, struct error *e)
 int container_resources(const struct container *container, struct cgroup_resources *out, struct error *e)
 {
 	const Grpc__Linux *linux = container->spec->linux;
-	int r = resources_convert(linux ? linux->resources : NULL, container->arena, out, e);
+	int r = resources_convert(linux ? linux->resources : NULL, container->engine->options.wire,
+				  container->arena, out, e);
 
 	return r < 0 ? r
 		     : resources_restrict_devices(out, linux ? linux->devices : NULL,

@@ -49,7 +49,7 @@ struct container {
 	bool gate_elsewhere; /* start comes through params.gate */
 	bool no_new_keyring;
 	unsigned preserve_fds;
-	int64_t created_at;  /* seconds of the wall clock, for state files only */
+	int64_t created_at; /* nanoseconds of the wall clock: for state files, and part of a cgroup's owner's name */
 	uint64_t init_start; /* field 22 of /proc/PID/stat: tells a pid from its successor; 0 until known */
 	struct operation *operation; /* create, start, update, pause, resume or delete under way; NULL */
 	struct list launches;	     /* execs under way */

@@ -377,18 +377,29 @@ int resources_restrict_devices(struct cgroup_resources *out, Grpc__LinuxDevice *
 
 /* --- all ------------------------------------------------------------------------------------------------ */
 
-int resources_convert(const Grpc__LinuxResources *in, struct arena *arena, struct cgroup_resources *out,
-		      struct error *e)
+/*
+ * config.json can tell none from zero: none says nothing, zero is a limit, negative is no limit. Hosts' zero is none, and
+ * a message that is there and says none means no limit, as the reference agent has it.
+ */
+static void convert_pids(const Grpc__LinuxPids *in, bool wire, struct cgroup_resources *out)
+{
+	if (!in || (!in->has_limit && !wire))
+		return;
+	out->pids.set = true;
+	out->pids.value = in->has_limit ? in->limit : 0;
+	if (wire && out->pids.value == 0)
+		out->pids.value = -1;
+}
+
+int resources_convert(const Grpc__LinuxResources *in, bool wire, struct arena *arena,
+		      struct cgroup_resources *out, struct error *e)
 {
 	int r;
 
 	memset(out, 0, sizeof(*out));
 	if (!in)
 		return 0;
-	/* Zero or none in a message that is there: no limit. */
-	if (in->pids)
-		out->pids =
-			(struct cgroup_i64){.set = true, .value = in->pids->has_limit ? in->pids->limit : 0};
+	convert_pids(in->pids, wire, out);
 	r = convert_memory(in->memory, out, e);
 	if (r == 0)
 		r = convert_cpu(in->cpu, out, e);

@@ -23,12 +23,12 @@ void resources_set_devices(enum resources_devices mode);
 
 /*
  * Everything that @out points to lives in @arena or in @in. Range checks name the property. 0 or -EINVAL. @in
- * may be NULL (all absent). To a device list that is enforced, the devices that every OCI container has
+ * may be NULL (all absent). @wire: from a Kata host, whose zeros are absent (pids). To a device list that is enforced, the devices that every OCI container has
  * (null, zero, full, random, urandom, tty, console, ptmx, pts, net/tun, and making nodes) are added last, so
  * that no rule takes them away.
  */
-int resources_convert(const Grpc__LinuxResources *in, struct arena *arena, struct cgroup_resources *out,
-		      struct error *e);
+int resources_convert(const Grpc__LinuxResources *in, bool wire, struct arena *arena,
+		      struct cgroup_resources *out, struct error *e);
 
 /*
  * For a new container, after resources_convert(): where the operator wants devices restricted always, denies

@@ -93,6 +93,8 @@ static int restore(struct container *container, const struct container_record *r
 		cgroup_new(engine->cgroups, record->driver, record->cgroup, record->id, record->own_user, e);
 	if (!container->cgroup)
 		return error_result(e);
+	if (cgroup_set_owner(container->cgroup, record->created) < 0)
+		return error_errno(e, ENOMEM, "cgroup");
 	if (linux && linux->intelrdt) {
 		container->rdt = rdt_find(rdt_root(), linux->intelrdt, record->id);
 		if (!container->rdt)

@@ -39,7 +39,7 @@ static int teardown(void **state)
 
 static int convert(struct fixture *f)
 {
-	return resources_convert(&f->in, f->arena, &f->out, &f->e);
+	return resources_convert(&f->in, true, f->arena, &f->out, &f->e);
 }
 
 static void test_nothing(void **state)
@@ -47,7 +47,7 @@ static void test_nothing(void **state)
 	static const struct cgroup_resources empty;
 	struct fixture *f = *state;
 
-	assert_int_equal(resources_convert(NULL, f->arena, &f->out, &f->e), 0);
+	assert_int_equal(resources_convert(NULL, true, f->arena, &f->out, &f->e), 0);
 	assert_memory_equal(&f->out, &empty, sizeof(empty));
 	assert_int_equal(convert(f), 0);
 	assert_false(f->out.pids.set || f->out.memory.limit.set || f->out.cpu.shares.set ||
@@ -59,17 +59,38 @@ static void test_w05_presence_of_pids_is_kept(void **state)
 	struct fixture *f = *state;
 	Grpc__LinuxPids pids = GRPC__LINUX_PIDS__INIT;
 
+	/* A host's none, or zero, in a message that is there is no limit. */
 	f->in.pids = &pids;
 	assert_int_equal(convert(f), 0);
 	assert_true(f->out.pids.set);
-	assert_int_equal(f->out.pids.value, 0);
+	assert_int_equal(f->out.pids.value, -1);
 	pids.has_limit = 1;
+	assert_int_equal(convert(f), 0);
+	assert_true(f->out.pids.set);
+	assert_int_equal(f->out.pids.value, -1);
 	pids.limit = 100;
 	assert_int_equal(convert(f), 0);
 	assert_int_equal(f->out.pids.value, 100);
 	pids.limit = -1;
 	assert_int_equal(convert(f), 0);
 	assert_int_equal(f->out.pids.value, -1);
+}
+
+static void test_pids_of_a_file_are_what_is_written(void **state)
+{
+	struct fixture *f = *state;
+	Grpc__LinuxPids pids = GRPC__LINUX_PIDS__INIT;
+
+	f->in.pids = &pids;
+	assert_int_equal(resources_convert(&f->in, false, f->arena, &f->out, &f->e), 0);
+	assert_false(f->out.pids.set);
+	for (int64_t limit = -1; limit <= 1; limit++) {
+		pids.has_limit = 1;
+		pids.limit = limit;
+		assert_int_equal(resources_convert(&f->in, false, f->arena, &f->out, &f->e), 0);
+		assert_true(f->out.pids.set);
+		assert_int_equal(f->out.pids.value, limit);
+	}
 }
 
 static void test_numbers_and_presence(void **state)
@@ -326,6 +347,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_w05_presence_of_pids_is_kept, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_pids_of_a_file_are_what_is_written, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_numbers_and_presence, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_lists, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_w26_ranges_are_told_by_property, setup, teardown),

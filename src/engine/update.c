@@ -2,11 +2,21 @@
 
 /* What is done to a running container's cgroup: signals to all, pause, resume, new limits. */
 
+#include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
+#include "base/fd.h"
+#include "base/str.h"
 #include "engine/engine_private.h"
 #include "engine/resources.h"
+#include "engine/validate.h"
 
 enum { ALIVE = 1u << CONTAINER_CREATED | 1u << CONTAINER_RUNNING | 1u << CONTAINER_PAUSED };
 
@@ -31,6 +41,11 @@ static void run_job(struct operation *operation, job_fn fn, void *argument, job_
 
 /* --- kill --------------------------------------------------------------------------------------------------- */
 
+/*
+ * The cgroup has everybody in it, where there is one. An ordinary user may have none, and a machine neither: then a pid
+ * namespace whose first process is ours has everybody, and who was executed is known. Beyond that nobody can be found,
+ * and that is said.
+ */
 struct kill_all {
 	struct cgroup *cgroup;
 	int signal;
@@ -43,6 +58,112 @@ static int kill_job(struct buf *result, void *argument, struct error *e)
 	return cgroup_kill(what->cgroup, what->signal, e);
 }
 
+static bool is_in(int proc, const char *name, const char *namespace)
+{
+	char path[64], link[64];
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "%.20s/ns/pid", name);
+	n = readlinkat(proc, path, link, sizeof(link) - 1);
+	link[n < 0 ? 0 : n] = '\0';
+	return str_equal(link, namespace);
+}
+
+/* The namespace is looked at behind a descriptor that holds the number: it cannot be a successor's. */
+static void signal_one(int proc, const char *name, const char *namespace, int signal)
+{
+	int64_t pid;
+
+	if (str_to_i64(name, 10, &pid) < 0 || pid <= 1 || pid > INT32_MAX || pid == getpid())
+		return;
+	_cleanup_fd_ int pidfd = (int)syscall(SYS_pidfd_open, (pid_t)pid, 0);
+	if (pidfd >= 0 && is_in(proc, name, namespace))
+		(void)syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0);
+}
+
+/* Everybody in the pid namespace of @init, but for those in namespaces below it, who follow their own. */
+static int signal_namespace(int proc, pid_t init, int signal, struct error *e)
+{
+	char path[64], namespace[64];
+	struct dirent *entry;
+
+	snprintf(path, sizeof(path), "%d/ns/pid", (int)init);
+	ssize_t n = readlinkat(proc, path, namespace, sizeof(namespace) - 1);
+	if (n < 0)
+		return errno == ENOENT ? 0 : error_errno(e, errno, "look at the pid namespace");
+	namespace[n] = '\0';
+	int copy = openat(proc, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_dir_ DIR *dir = copy < 0 ? NULL : fdopendir(copy);
+	if (!dir) {
+		fd_close(copy);
+		return error_errno(e, errno, "list the processes");
+	}
+	while ((entry = readdir(dir))) {
+		if (isdigit((unsigned char)entry->d_name[0]))
+			signal_one(proc, entry->d_name, namespace, signal);
+	}
+	return 0;
+}
+
+/* Whether init is the first process of a pid namespace, with which all the others end: the last number of its NSpid. */
+static bool leads_pids(int proc, pid_t init)
+{
+	_cleanup_free_ char *text = NULL;
+	char path[32];
+
+	snprintf(path, sizeof(path), "%d/status", (int)init);
+	if (file_read(proc, path, 1 << 16, &text) <= 0)
+		return false;
+	char *line = strstr(text, "\nNSpid:");
+	if (!line)
+		return false;
+	line++;
+	line[strcspn(line, "\n")] = '\0';
+	const char *last = strrchr(line, '\t');
+	return last && str_equal(last + 1, "1");
+}
+
+static void signal_known(const struct container *container, int signal)
+{
+	struct process *process;
+
+	list_for_each_entry (process, &container->processes, link) {
+		if (process->pid)
+			(void)process_signal(process, signal, NULL);
+	}
+}
+
+static int signal_without_cgroup(const struct container *container, int signal, struct error *e)
+{
+	int proc = container->engine->proc;
+	pid_t init = container->init ? container->init->pid : 0;
+
+	if (init && leads_pids(proc, init) && signal == SIGKILL) {
+		int r = process_signal(container->init, signal, e);
+		return r == -ESRCH ? 0 : r;
+	}
+	if (init && leads_pids(proc, init))
+		return signal_namespace(proc, init, signal, e);
+	signal_known(container, signal);
+	/* One that had its own has taken everybody along. */
+	if (!init && namespace_find(container->spec, CLONE_NEWPID) &&
+	    str_is_empty(namespace_find(container->spec, CLONE_NEWPID)->path))
+		return 0;
+	return error_set(
+		e, STATUS_FAILED_PRECONDITION, ENOENT,
+		"signal all of container \"%s\": without a cgroup and a pid namespace of its own only the "
+		"processes that we have started are known",
+		container->id);
+}
+
+/* What was signalled without the cgroup has had its answer already. */
+static void on_killed(struct job *job, int r, struct buf *result, struct error *e, void *data)
+{
+	struct operation *operation = data;
+
+	operation_end(operation, r < 0 ? r : operation->r, r < 0 ? e : &operation->error);
+}
+
 void container_kill_all(struct container *container, int signal, container_done done, void *data)
 {
 	struct operation *operation =
@@ -51,11 +172,13 @@ void container_kill_all(struct container *container, int signal, container_done 
 	if (!operation)
 		return;
 	struct kill_all what = {container->cgroup, signal};
-	if (!what.cgroup) {
-		operation_end(operation, 0, NULL);
-		return;
-	}
-	run_job(operation, kill_job, &what, on_job);
+	pid_t init = container->init ? container->init->pid : 0;
+	if (!what.cgroup || !cgroup_holds(what.cgroup, init))
+		operation->r = signal_without_cgroup(container, signal, &operation->error);
+	if (what.cgroup && cgroup_host_layout(container->engine->cgroups) != CGROUP_NONE)
+		run_job(operation, kill_job, &what, on_killed);
+	else
+		operation_end(operation, operation->r, &operation->error);
 }
 
 /* --- pause and resume --------------------------------------------------------------------------------------- */
@@ -143,7 +266,7 @@ void container_update(struct container *container, const Grpc__LinuxResources *r
 	if (!operation)
 		return;
 	struct arena *arena = arena_new(0);
-	int r = arena ? resources_convert(resources, arena, &converted, &e)
+	int r = arena ? resources_convert(resources, container->engine->options.wire, arena, &converted, &e)
 		      : error_errno(&e, ENOMEM, "update");
 	if (r == 0 && cgroup_driver_of(container->cgroup) == CGROUP_SYSTEMD) {
 		struct update update = {container->cgroup, &converted};
