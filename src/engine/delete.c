@@ -2,7 +2,7 @@
 
 /*
  * The end of a container. Every step is tried, whatever became of the one before; the first error is what is told. Repeating
- * it is harmless.
+ * it is harmless. Only one whose process cannot die, since somebody else keeps it frozen, is left as it is.
  *
  *     kill init (and with its pid namespace all in it) → wait for it, at most KILL_WAIT_MS → poststop hooks →
  *     RDT class → cgroup, with whoever is left in it → the end of its other processes
@@ -177,6 +177,7 @@ static void kill_init(struct removal *removal)
 {
 	struct container *container = removal->operation->container;
 	struct process *init = container->init;
+	struct error e = ERROR_INIT;
 
 	/* Frozen processes die only when they are thawed: v1's freezer. v2 kills them as they are, and there systemd would
 	 * have to be waited for. */
@@ -184,8 +185,15 @@ static void kill_init(struct removal *removal)
 	    !(cgroup_driver_of(container->cgroup) == CGROUP_SYSTEMD &&
 	      cgroup_host_layout(container->engine->cgroups) == CGROUP_V2))
 		(void)cgroup_thaw(container->cgroup, NULL);
+	int r = init && init->pid && container->cgroup ? cgroup_let_die(container->cgroup, init->pid, &e) : 0;
 	if (init && init->pid)
 		(void)process_signal(init, SIGKILL, NULL);
+	if (r < 0) {
+		/* It lives until somebody else lets it die: then this is asked for again. */
+		note(removal, r, &e);
+		finish(removal);
+		return;
+	}
 	removal->give_up = loop_now() + KILL_WAIT_MS;
 	removal->poll_ms = 1;
 	if (loop_timer_set(container->engine->loop, &removal->timer, removal->poll_ms, on_timer) < 0)

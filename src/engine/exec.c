@@ -40,6 +40,10 @@ static int plan(struct launch *launch, struct error *e)
 	if (!has_processes(container) || !container->init->pid)
 		return error_set(e, STATUS_FAILED_PRECONDITION, ESRCH, "container \"%s\" is %s",
 				 container->id, container_status_name(container->status));
+	/* In a frozen one it would neither arrive nor end. */
+	int r = cgroup_check_unfrozen(container->cgroup, e);
+	if (r < 0)
+		return r;
 	plan->container = container;
 	plan->init_pidfd = container->init->pidfd;
 	plan->init_pid = container->init->pid;

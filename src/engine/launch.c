@@ -24,7 +24,7 @@
 #include "base/log.h"
 #include "base/str.h"
 
-enum { DEATH_MS = 10000 };
+enum { DEATH_MS = 10000, HELD_MS = 500 };
 
 /* --- the table ---------------------------------------------------------------------------------------------- */
 
@@ -500,7 +500,11 @@ int launch_undo_clone(struct launch *launch, struct error *e)
 	launch->socket = fd_close(launch->socket);
 	if (!launch->middle_pid && !launch->process->pid)
 		return 0;
-	(void)loop_timer_set(launch->container->engine->loop, &launch->deadline, DEATH_MS, on_immortal);
+	/* Frozen by somebody else it has its end when that is over. */
+	struct cgroup *cgroup = launch->container->cgroup;
+	int held = cgroup && launch->process->pid ? cgroup_let_die(cgroup, launch->process->pid, e) : 0;
+	(void)loop_timer_set(launch->container->engine->loop, &launch->deadline,
+			     held < 0 ? HELD_MS : DEATH_MS, on_immortal);
 	return LAUNCH_WAIT;
 }
 

@@ -25,39 +25,53 @@ enum { RECORD_VERSION = 1, RECORD_MAX = 1 << 20 };
 
 /* --- processes known again ---------------------------------------------------------------------------------- */
 
-/* State and start time: fields 3 and 22 of stat. The second is a name in parentheses, which may contain anything. */
-static uint64_t read_stat(int proc, pid_t pid, char *state)
+struct stat_fields {
+	char state;	/* field 3 of stat; '\0': there is no such process */
+	uint64_t flags; /* 9 */
+	uint64_t start; /* 22; 0: unknown */
+};
+
+/* The second field is a name in parentheses, which may contain anything. */
+static struct stat_fields read_stat(int proc, pid_t pid)
 {
+	struct stat_fields out = {.state = '\0'};
 	_cleanup_free_ char *text = NULL;
 	char path[32], *save = NULL;
-	uint64_t value = 0;
 
-	*state = '\0';
 	snprintf(path, sizeof(path), "%d/stat", (int)pid);
 	if (pid <= 0 || file_read(proc, path, 4096, &text) <= 0)
-		return 0;
+		return out;
 	char *rest = strrchr(text, ')');
 	char *field = rest ? strtok_r(rest + 1, " ", &save) : NULL;
 	if (field)
-		*state = *field;
-	for (int i = 3; field && i < 22; i++)
+		out.state = *field;
+	for (int i = 3; field && i <= 22; i++) {
+		if (i == 9 && str_to_u64(field, 10, &out.flags) < 0)
+			out.flags = 0;
+		if (i == 22 && str_to_u64(field, 10, &out.start) < 0)
+			out.start = 0;
 		field = strtok_r(NULL, " ", &save);
-	return field && str_to_u64(field, 10, &value) == 0 ? value : 0;
+	}
+	return out;
 }
 
 uint64_t record_start_time(int proc, pid_t pid)
 {
-	char state;
+	return read_stat(proc, pid).start;
+}
 
-	return read_stat(proc, pid, &state);
+bool record_unexecuted(int proc, pid_t pid)
+{
+	const uint64_t forked_only = 0x40; /* PF_FORKNOEXEC, which proc(5) points to <linux/sched.h> for */
+
+	return read_stat(proc, pid).flags & forked_only;
 }
 
 bool container_record_alive(const struct container_record *record, int proc)
 {
-	char state;
-	uint64_t start = read_stat(proc, record->pid, &state);
+	const struct stat_fields stat = read_stat(proc, record->pid);
 
-	return start != 0 && start == record->start_time && state != 'Z' && state != 'X';
+	return stat.start != 0 && stat.start == record->start_time && stat.state != 'Z' && stat.state != 'X';
 }
 
 /* --- from a container --------------------------------------------------------------------------------------- */
