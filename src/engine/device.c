@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
@@ -63,12 +64,16 @@ static int bind_node(int directory, const char *name, const char *path, mode_t m
 	if (fstat(fd, &st) < 0 || !device_matches(&st, mode, number))
 		return error_set(e, STATUS_FAILED_PRECONDITION, ENODEV,
 				 "the guest's \"%s\" is another device", path);
+	/* The guest's devtmpfs may allow what no device needs. */
+	int r = mount_set(fd, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, 0, false);
+	if (r < 0)
+		return error_errno(e, -r, "set attributes of \"%s\"", name);
 	int created = openat(directory, name, O_RDONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
 	if (created < 0 && errno != EEXIST)
 		return error_errno(e, errno, "make \"%s\"", name);
 	fd_close(created);
 	_cleanup_fd_ int target = openat(directory, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	int r = target < 0 ? -errno : mount_attach(fd, target);
+	r = target < 0 ? -errno : mount_attach(fd, target);
 	return r < 0 ? error_errno(e, -r, "bind \"%s\"", name) : 0;
 }
 
@@ -223,6 +228,10 @@ int device_bind_console(struct rootfs *rootfs, int slave, struct error *e)
 	fd_close(created);
 	_cleanup_fd_ int target = openat(dev, "console", O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	_cleanup_fd_ int tree = mount_clone(slave, "", false);
-	int r = target < 0 ? -errno : tree < 0 ? tree : mount_attach(tree, target);
+	int r = target < 0 ? -errno
+		: tree < 0 ? tree
+			   : mount_set(tree, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, 0, false);
+	if (r == 0)
+		r = mount_attach(tree, target);
 	return r < 0 ? error_errno(e, -r, "bind the terminal to /dev/console") : 0;
 }

@@ -182,6 +182,17 @@ static void file_systems(void **state)
 		{SPEC("", "", ",'maskedPaths':['a']"), "linux.maskedPaths[0]"},
 		{SPEC("", "", ",'namespaces':[{'type':'pid'}],'readonlyPaths':['/a']"),
 		 "linux.readonlyPaths: needs"},
+		/* One that is joined is somebody else's: there they would cover, and here be missed. */
+		{SPEC("", "", ",'namespaces':[{'type':'mount','path':'/x'}],'maskedPaths':['/a']"),
+		 "linux.maskedPaths: needs"},
+		{SPEC("", "", ",'maskedPaths':['/a']"), "linux.maskedPaths: needs",
+		 .context.joined = CLONE_NEWNS},
+		{SPEC("", "", ",'namespaces':[{'type':'mount','path':'/x'}],'readonlyPaths':['/a']"),
+		 "linux.readonlyPaths: needs"},
+		{SPEC("", ",'root':{'path':'rootfs','readonly':true}", ""), NULL},
+		{SPEC("", ",'root':{'path':'rootfs','readonly':true}",
+		      ",'namespaces':[{'type':'mount','path':'/x'}]"),
+		 "root.readonly: needs"},
 		{SPEC("", "", ",'rootfsPropagation':'shared'"), NULL},
 		{SPEC("", "", ",'rootfsPropagation':'what'"), "linux.rootfsPropagation"},
 		{SPEC("", "", ",'mountLabel':'nope'"), "linux.mountLabel"},
@@ -206,6 +217,10 @@ static void hooks(void **state)
 		{SPEC("", ",'hooks':{'prestart':[{}]}", ""), "hooks.prestart[0].path"},
 		{SPEC("", ",'hooks':{'poststart':[{'path':'/a','timeout':-1}]}", ""),
 		 "hooks.poststart[0].timeout"},
+		{SPEC("", ",'hooks':{'createContainer':[{'path':'/a'},{'path':'/a','timeout':0}]}", ""),
+		 "hooks.createContainer[1].timeout: must be greater than zero"},
+		{SPEC("", ",'hooks':{'poststart':[{'path':'/a','timeout':0}]}", ""), NULL,
+		 .context.wire = true},
 	};
 	check_all(list);
 }

@@ -255,19 +255,20 @@ static int check_mounts(const Grpc__Spec *spec, int flags, struct error *e)
 	return 0;
 }
 
-static int check_hooks(Grpc__Hook *const *hooks, size_t count, const char *kind, struct error *e)
+static int check_hooks(Grpc__Hook *const *hooks, size_t count, const char *kind, bool wire, struct error *e)
 {
 	for (size_t i = 0; i < count; i++) {
 		if (str_is_empty(hooks[i]->path) || hooks[i]->path[0] != '/')
 			return invalid(e, "hooks.%s[%zu].path: \"%s\" is not an absolute path", kind, i,
 				       str_or_empty(hooks[i]->path));
-		if (hooks[i]->has_timeout && hooks[i]->timeout < 0)
+		/* A host's zero is none. */
+		if (hooks[i]->has_timeout && hooks[i]->timeout <= 0 && !(wire && hooks[i]->timeout == 0))
 			return invalid(e, "hooks.%s[%zu].timeout: must be greater than zero", kind, i);
 	}
 	return 0;
 }
 
-static int check_all_hooks(const Grpc__Hooks *hooks, struct error *e)
+static int check_all_hooks(const Grpc__Hooks *hooks, bool wire, struct error *e)
 {
 	if (!hooks)
 		return 0;
@@ -284,7 +285,7 @@ static int check_all_hooks(const Grpc__Hooks *hooks, struct error *e)
 		{hooks->poststop, hooks->n_poststop, "poststop"},
 	};
 	for (size_t i = 0; i < array_length(lists); i++) {
-		int r = check_hooks(lists[i].list, lists[i].count, lists[i].kind, e);
+		int r = check_hooks(lists[i].list, lists[i].count, lists[i].kind, wire, e);
 		if (r < 0)
 			return r;
 	}
@@ -374,9 +375,24 @@ static int check_devices(const Grpc__Linux *linux, struct error *e)
 	return 0;
 }
 
-static int check_paths(char *const *paths, size_t count, const char *name, int flags, struct error *e)
+/* A namespace that is joined is somebody else's view too: what covers its paths for us would cover them there. */
+static bool has_new_mounts(const Grpc__Spec *spec, const struct validate_context *context)
 {
-	if (count && !(flags & CLONE_NEWNS))
+	const Grpc__LinuxNamespace *mount = namespace_find(spec, CLONE_NEWNS);
+
+	return mount && str_is_empty(mount->path) && !(context->joined & CLONE_NEWNS);
+}
+
+static int check_root(const Grpc__Spec *spec, const struct validate_context *context, struct error *e)
+{
+	if (spec->root->readonly && !has_new_mounts(spec, context))
+		return invalid(e, "root.readonly: needs a namespace of type mount of the container's own");
+	return 0;
+}
+
+static int check_paths(char *const *paths, size_t count, const char *name, bool own, struct error *e)
+{
+	if (count && !own)
 		return invalid(e, "linux.%s: needs a namespace of type mount of the container's own", name);
 	for (size_t i = 0; i < count; i++) {
 		if (paths[i][0] != '/')
@@ -525,11 +541,13 @@ static int check_linux(const Grpc__Spec *spec, const struct validate_context *co
 		       struct error *e)
 {
 	const Grpc__Linux *linux = spec->linux;
+	bool own = has_new_mounts(spec, context);
 	int r;
 
-	if ((r = check_devices(linux, e)) < 0 || (r = check_propagation(linux->rootfspropagation, e)) < 0 ||
-	    (r = check_paths(linux->maskedpaths, linux->n_maskedpaths, "maskedPaths", flags, e)) < 0 ||
-	    (r = check_paths(linux->readonlypaths, linux->n_readonlypaths, "readonlyPaths", flags, e)) < 0 ||
+	if ((r = check_root(spec, context, e)) < 0 || (r = check_devices(linux, e)) < 0 ||
+	    (r = check_propagation(linux->rootfspropagation, e)) < 0 ||
+	    (r = check_paths(linux->maskedpaths, linux->n_maskedpaths, "maskedPaths", own, e)) < 0 ||
+	    (r = check_paths(linux->readonlypaths, linux->n_readonlypaths, "readonlyPaths", own, e)) < 0 ||
 	    (r = check_sysctls(spec, context, flags, e)) < 0 ||
 	    (r = check_seccomp(linux->seccomp, context->wire, e)) < 0 ||
 	    (r = check_time_offsets(linux, flags, e)) < 0 || (r = check_net_devices(linux, flags, e)) < 0 ||
@@ -596,7 +614,8 @@ int spec_validate(const Grpc__Spec *spec, const struct validate_context *context
 	    (r = check_user_namespace(spec, context, flags, e)) < 0 ||
 	    (r = check_names(spec, flags, e)) < 0 ||
 	    (r = process_validate(spec->process, spec, "process", e)) < 0 ||
-	    (r = check_mounts(spec, flags, e)) < 0 || (r = check_all_hooks(spec->hooks, e)) < 0)
+	    (r = check_mounts(spec, flags, e)) < 0 ||
+	    (r = check_all_hooks(spec->hooks, context->wire, e)) < 0)
 		return r;
 	return check_linux(spec, context, flags, e);
 }
