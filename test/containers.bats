@@ -266,6 +266,18 @@ wait_code_or_fail() { rpc WaitProcess "{\"container_id\":\"$1\"}"; }
 	done
 }
 
+@test "container: an AppArmor profile of the host's machine is no obstacle" {
+	agent_start
+	spec p1 /bin/sleep 1000 | jq -c '.OCI.process.apparmorProfile = "cri-containerd.apparmor.d"' >"$tmp/profile.json"
+	rpc CreateContainer "@$tmp/profile.json"
+	start p1
+	rpc ExecProcess '{"container_id":"p1","exec_id":"e1","process":{"Args":["/bin/sh","-c","exit 3"],"Cwd":"/",
+		"ApparmorProfile":"docker-default"}}'
+	[ "$(wait_code p1 e1)" = 3 ]
+	[ "$(grep -c "does not have the host's AppArmor profile" "$tmp/log")" = 2 ]
+	remove p1
+}
+
 @test "container: statistics" {
 	agent_start
 	running c1 /bin/sh -c 'i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; echo done; exec sleep 1000'

@@ -26,6 +26,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "engine/lsm.h"
 
 /* --- streams that the host passes through --- */
 
@@ -261,6 +262,7 @@ static int create_container(void *object, struct error *e)
 		.n_namespaces = entry->n_namespaces,
 		.gate = -1,
 	};
+	lsm_drop_profile(params.spec->process, entry->id);
 	entry->container = container_create(entry->sandbox->engine, &params, container_created, entry);
 	if (!entry->container)
 		return error_errno(e, ENOMEM, "container");

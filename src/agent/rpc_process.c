@@ -15,6 +15,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "engine/lsm.h"
 #include "proto/agent.pb-c.h"
 
 /* --- ExecProcess --- */
@@ -148,6 +149,7 @@ static int start_exec(struct exec *exec, struct error *e)
 		.process = exec->request->process,
 		.stdio = {.kind = STDIO_PIPES, .fds = {-1, -1, -1}, .console_socket = -1},
 	};
+	lsm_drop_profile(exec->request->process, entry->id);
 	struct process *process = container_exec(entry->container, &params, exec_over, exec, e);
 	if (!process)
 		return error_result(e);

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/log.h"
 #include "base/path.h"
 #include "base/str.h"
 
@@ -128,6 +129,26 @@ int lsm_check(const Grpc__Process *process, const Grpc__Linux *linux, struct err
 				 "linux.mountLabel: SELinux label for the mount is invalid format: %s",
 				 mount_label);
 	return check_apparmor(process ? process->apparmorprofile : NULL, e);
+}
+
+static bool profile_is_loaded(const char *profile)
+{
+	_cleanup_free_ char *list = NULL;
+
+	if (strcmp(profile, "unconfined") == 0)
+		return true;
+	/* Without securityfs nobody can have loaded one. */
+	return apparmor_enabled() && file_read(AT_FDCWD, APPARMOR_PROFILES, PROFILES_MAX, &list) >= 0 &&
+	       (!profile_is_plain(profile) || profile_listed(list, profile));
+}
+
+void lsm_drop_profile(Grpc__Process *process, const char *id)
+{
+	if (!process || str_is_empty(process->apparmorprofile) || profile_is_loaded(process->apparmorprofile))
+		return;
+	log_warning("engine", "the guest does not have the host's AppArmor profile", "container-id", id,
+		    "profile", process->apparmorprofile);
+	process->apparmorprofile = NULL;
 }
 
 /*

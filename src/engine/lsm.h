@@ -28,6 +28,13 @@ bool selinux_label_valid(const char *label);
  */
 int lsm_check(const Grpc__Process *process, const Grpc__Linux *linux, struct error *e);
 
+/*
+ * [parent] Hosts send the profile of their own machine's container engine, which a guest hardly has, and the reference
+ * ignores it (reference 04): one that is not loaded here is taken out of @process (may be NULL), with a warning that
+ * names the container @id. Never fails.
+ */
+void lsm_drop_profile(Grpc__Process *process, const char *id);
+
 /* [child] What the next execve(2) runs under. NULL and "": nothing. 0 or -errno. */
 int lsm_set_exec(int proc, const char *apparmor_profile, const char *selinux_label, struct error *e);
 
