@@ -6,7 +6,7 @@ DESTDIR ?=
 BUILD ?= build
 CC_NAME ?= gcc
 
-.PHONY: all run test test-quick bench install format check-format clean deps vm-test vm-run fuzz
+.PHONY: all run test test-quick bench install format check-format clean deps vm-test vm-run fuzz valgrind
 
 all: deps
 	@tools/build $(BUILD)
@@ -32,6 +32,10 @@ vm-test:
 	@tools/deps test
 	@tools/build $(BUILD)
 	@test/run --only vm
+
+valgrind:
+	@tools/deps test
+	@test/run --only valgrind
 
 vm-run:
 	@tools/deps test

@@ -48,7 +48,7 @@ teardown() { stage_close; }
 	oci run -b "$bundle" c >"$tmp/out" 2>&1 </dev/null &
 	local job=$! runtime status=0
 	eventually grep -q ready "$tmp/out"
-	runtime=$(pgrep -f "^$oci_program --root $state run")
+	runtime=$(pgrep -x kata-oci --ns "$stage" --nslist pid)
 	kill -TERM "$runtime"
 	wait $job || status=$?
 	[ $status -eq 9 ]
