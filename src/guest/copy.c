@@ -153,7 +153,7 @@ static int place_open(struct place *place, const char *root, struct error *e)
 				 COPY_DIRECTORY, place->request->path);
 	if (top < 0)
 		return error_errno(e, errno, "open %s", root);
-	share = path_mkdirs(top, COPY_DIRECTORY + 1, 0755, PATH_IN_ROOT);
+	share = path_mkdirs(top, &COPY_DIRECTORY[1], 0755, PATH_IN_ROOT);
 	if (share < 0)
 		return error_errno(e, -share, "open %s", COPY_DIRECTORY);
 	r = place_find(place, share, path);

@@ -240,8 +240,8 @@ static void nonsense_still_parses(void **state)
 		"1 (x) S",
 		"1 (x",
 		")))",
-		"1 0 1:1 / /a\\134\"\xff rw - ext4 no\"ne rw\n - - -\n1 0 1:2 / / - xfs\n1 0 1:3 / / rw - "
-		"xfs / rw\n",
+		("1 0 1:1 / /a\\134\"\xff rw - ext4 no\"ne rw\n - - -\n"
+		 "1 0 1:2 / / - xfs\n1 0 1:3 / / rw - xfs / rw\n"),
 		"MemTotal: x\nMemTotal:\nMemTotal",
 		"MemTotal: 99999999999999999999999999 kB\n",
 		"MemTotal: 18446744073709551615 kB\nMemFree:-1\n",
