@@ -40,7 +40,7 @@ int handshake_decode(const uint8_t *data, size_t length, struct handshake_messag
 		return -EPROTO;
 	memcpy(header, data, HEADER_SIZE);
 	text = length - HEADER_SIZE;
-	if (header[0] < HANDSHAKE_ERROR || header[0] > HANDSHAKE_START)
+	if (header[0] < HANDSHAKE_ERROR || header[0] > HANDSHAKE_HOOKED)
 		return -EPROTO;
 	message->type = (enum handshake_type)header[0];
 	message->value = (int32_t)header[1];

@@ -14,6 +14,7 @@
  *                      RUNTIME    mounts are done; prestart and createRuntime hooks are due          (may be left out)
  *                      TERMINAL   the pty's master rides along                                       (may be left out)
  *                      READY      at the gate; for an exec: about to execute
+ *                      HOOKED     after START: its startContainer hooks have passed                  (only where there are some)
  *                      ERROR      it failed and is gone
  *     engine → child   GO         it is in its cgroup and has its id mappings; and again as the answer to RUNTIME
  *                      START      the gate opens
@@ -34,6 +35,7 @@ enum handshake_type {
 	HANDSHAKE_READY,
 	HANDSHAKE_GO,
 	HANDSHAKE_START,
+	HANDSHAKE_HOOKED,
 };
 
 struct handshake_message {

@@ -325,9 +325,20 @@ static int pass_gate(struct child *child, struct error *e)
 
 /* --- the lives ---------------------------------------------------------------------------------------------- */
 
-static int live_as_init(struct child *child, struct error *e)
+/* These may take long, and one who dies in them has executed nothing. A filter may not let us say more. */
+static int start_hooks(struct child *child, struct error *e)
 {
 	const Grpc__Hooks *hooks = child->spec->hooks;
+	int r;
+
+	if (!hooks || hooks->n_startcontainer == 0)
+		return 0;
+	r = run_hooks(child, "startContainer", hooks->startcontainer, hooks->n_startcontainer, NULL, e);
+	return r < 0 || child->plan->filter ? r : tell(child, HANDSHAKE_HOOKED, e);
+}
+
+static int live_as_init(struct child *child, struct error *e)
+{
 	int r = enter_namespaces(child, e);
 
 	if (r == 0 && !child->container->no_new_keyring) {
@@ -343,9 +354,8 @@ static int live_as_init(struct child *child, struct error *e)
 		r = pass_gate(child, e);
 	if (r == 0)
 		r = child_confine(child, e);
-	if (r == 0 && hooks)
-		r = run_hooks(child, "startContainer", hooks->startcontainer, hooks->n_startcontainer, NULL,
-			      e);
+	if (r == 0)
+		r = start_hooks(child, e);
 	return r < 0 ? r : child_execute(child, e);
 }
 

@@ -60,11 +60,13 @@ uint64_t record_start_time(int proc, pid_t pid)
 	return read_stat(proc, pid).start;
 }
 
-bool record_unexecuted(int proc, pid_t pid)
+int record_unexecuted(int proc, pid_t pid)
 {
 	const uint64_t forked_only = 0x40; /* PF_FORKNOEXEC, which proc(5) points to <linux/sched.h> for */
 
-	return read_stat(proc, pid).flags & forked_only;
+	const struct stat_fields stat = read_stat(proc, pid);
+
+	return stat.state ? (stat.flags & forked_only) != 0 : -ESRCH;
 }
 
 bool container_record_alive(const struct container_record *record, int proc)

@@ -44,8 +44,8 @@ int container_record_parse(const char *text, size_t length, struct container_rec
 
 /* Field 22 of PID's stat below the procfs @proc; 0 when there is no such process. */
 uint64_t record_start_time(int proc, pid_t pid);
-/* Whether PID, which may be a zombie, has executed nothing since it was forked. False when it is not there. */
-bool record_unexecuted(int proc, pid_t pid);
+/* Whether PID, which may be a zombie, has executed nothing since it was forked: 1 or 0; -ESRCH when it is not there. */
+int record_unexecuted(int proc, pid_t pid);
 /* Is the record's process there still, and the same? Zombies are gone. */
 bool container_record_alive(const struct container_record *record, int proc);
 

@@ -29,7 +29,7 @@ struct start {
 	struct loop_timer timer;
 	uint64_t give_up;
 	struct job *job;
-	bool killing, unexecuted;
+	bool hooked, killing, unexecuted;
 };
 
 static void end(struct start *start, int r, struct error *e)
@@ -179,12 +179,17 @@ static void executed(struct start *start)
 	run_poststart(start);
 }
 
-/* One that has been collected already has no more to tell: then it counts as executed. */
-static bool is_unexecuted(const struct container *container)
+/* One that has been collected already tells no more by itself: then it is what it has told us that counts. */
+static bool is_unexecuted(const struct start *start)
 {
+	const struct container *container = start->operation->container;
 	const struct process *init = container->init;
+	const Grpc__Hooks *hooks = container->spec->hooks;
+	int r = init && init->pid ? record_unexecuted(container->engine->proc, init->pid) : -ESRCH;
 
-	return init && init->pid && record_unexecuted(container->engine->proc, init->pid);
+	if (r >= 0)
+		return r;
+	return hooks && hooks->n_startcontainer && !container->seccomp && !start->hooked;
 }
 
 static void on_answer(struct loop_fd *source, uint32_t events)
@@ -196,7 +201,11 @@ static void on_answer(struct loop_fd *source, uint32_t events)
 
 	if (r == -EAGAIN)
 		return;
-	if (r == 0 && is_unexecuted(start->operation->container)) {
+	if (r == 1 && message.type == HANDSHAKE_HOOKED) {
+		start->hooked = true;
+		return;
+	}
+	if (r == 0 && is_unexecuted(start)) {
 		start->unexecuted = true;
 		error_set(&e, STATUS_INTERNAL, ECHILD,
 			  "its process ended before it had executed the program");

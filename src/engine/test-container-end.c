@@ -224,18 +224,18 @@ static void who_has_executed_is_known(void **state)
 		pause();
 		_exit(0);
 	}
-	assert_true(record_unexecuted(proc, pid));
+	assert_int_equal(record_unexecuted(proc, pid), 1);
 	kill(pid, SIGKILL);
 	siginfo_t info;
 	assert_int_equal(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT), 0);
-	assert_true(record_unexecuted(proc, pid));
+	assert_int_equal(record_unexecuted(proc, pid), 1);
 	waitpid(pid, NULL, 0);
-	assert_false(record_unexecuted(proc, pid));
+	assert_int_equal(record_unexecuted(proc, pid), -ESRCH);
 	const struct part part = {.script = "sleep 100"};
 	struct container *container = must_create(&part);
-	assert_true(record_unexecuted(proc, container_init(container)->pid));
+	assert_int_equal(record_unexecuted(proc, container_init(container)->pid), 1);
 	must_start(container);
-	assert_false(record_unexecuted(proc, container_init(container)->pid));
+	assert_int_equal(record_unexecuted(proc, container_init(container)->pid), 0);
 	must_delete(container);
 	fd_close(proc);
 }

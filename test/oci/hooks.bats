@@ -38,6 +38,10 @@ recorded() { awk '{print $1}' "$tmp/hooks" | tr '\n' ' '; }
 	must 1 oci create -b "$bundle" c
 	[[ $output == *createRuntime*"exit status 3"*"no such device"* ]]
 	[ -z "$(ls "$state")" ]
+	config "$(hook prestart 'exit 2')" true
+	must 1 oci create -b "$bundle" c
+	[[ $output == *prestart*"exit status 2"* ]]
+	[ -z "$(ls "$state")" ]
 	config "$(hook createContainer 'exit 4')" true
 	must 1 oci create -b "$bundle" c
 	[[ $output == *createContainer*"exit status 4"* ]]
@@ -49,11 +53,40 @@ recorded() { awk '{print $1}' "$tmp/hooks" | tr '\n' ' '; }
 	oci create -b "$bundle" c </dev/null
 	must 1 oci start c
 	[[ $output == *startContainer*"exit status 5"* ]]
-	oci delete --force c
+	has_status c stopped
+	must 0 oci delete c
 	config "$(hook poststart 'exit 6') | $(hook poststop 'exit 7')" sleep 300
 	oci create -b "$bundle" c </dev/null
 	must 1 oci start c
-	eventually has_status c stopped
+	[[ $output == *poststart*"exit status 6"* ]]
+	has_status c stopped
+	must 0 oci delete c
+}
+
+@test "a failed poststart hook ends all that the container has started, also without a PID namespace of its own" {
+	config "$(hook poststart 'sleep 0.2; exit 6') | .linux.namespaces |= map(select(.type != \"pid\"))" \
+		sh -c 'setsid sleep 299 & exec sleep 298'
+	oci create -b "$bundle" c </dev/null
+	must 1 oci start c
+	has_status c stopped
+	[ -z "$(on_stage ps -e -o args= | grep -e '^sleep 29[89]')" ]
+	must 0 oci delete c
+}
+
+@test "run whose poststart hook fails leaves nothing, and its poststop hooks run" {
+	config "$(hook poststart 'exit 6') | $(record poststop)" sleep 300
+	must 1 oci run -b "$bundle" c
+	[[ $output == *poststart*"exit status 6"* ]]
+	[ -z "$(ls "$state")" ]
+	[ "$(recorded)" = "poststop " ]
+}
+
+@test "a container that is killed in its startContainer hook was not started" {
+	config "$(hook startContainer 'kill -9 $PPID; sleep 5') | .linux.namespaces |= map(select(.type != \"pid\"))" true
+	oci create -b "$bundle" c </dev/null
+	must 1 oci start c
+	[[ $output == *"before it had executed the program"* ]]
+	has_status c stopped
 	must 0 oci delete c
 }
 
@@ -61,4 +94,12 @@ recorded() { awk '{print $1}' "$tmp/hooks" | tr '\n' ' '; }
 	config "$(hook createRuntime 'sleep 60') | .hooks.createRuntime[0].timeout = 1" true
 	must 1 oci create -b "$bundle" c
 	[[ $output == *timeout* ]]
+}
+
+@test "a timeout is greater than zero" {
+	for kind in prestart createRuntime createContainer startContainer poststart poststop; do
+		config "$(hook "$kind" true) | .hooks.$kind[0].timeout = 0" true
+		must 1 oci create -b "$bundle" c
+		[[ $output == *"hooks.$kind[0].timeout: must be greater than zero"* ]]
+	done
 }
