@@ -106,7 +106,8 @@ static void on_look(struct loop_timer *timer)
 	job_cancel(steal_pointer(start->job));
 	if (start->unexecuted)
 		describe_death(start);
-	end(start, error_result(&start->error), &start->error);
+	struct error e = start->error;
+	end(start, error_result(&e), &e);
 }
 
 /* The start has failed with @e: nothing of the container is to run on. One that has told of it ends by itself, with a
