@@ -580,8 +580,15 @@ static int enter(int fd, const char *name, bool marked, bool *made)
 
 static int make_leaf(int parent, const char *name, bool *made)
 {
+	struct stat st;
+
 	*made = mkdirat(parent, name, 0755) == 0;
-	return *made || errno == EEXIST ? 0 : -errno;
+	if (*made)
+		return 0;
+	if (errno != EEXIST || fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return -errno;
+	/* The kernel's files are there as well. */
+	return S_ISDIR(st.st_mode) ? 0 : -ENOTDIR;
 }
 
 static int make_levels(struct cgroup *cg, int index, uint32_t enable, bool *made)
