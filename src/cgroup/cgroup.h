@@ -184,7 +184,7 @@ int cgroup_open_exec(const struct cgroup *cg, pid_t init);
 
 /* Waits until the kernel says frozen (thaws again and fails after the bound) [blocks, 5 s]. */
 int cgroup_freeze(struct cgroup *cg, struct error *e);
-/* systemd: [blocks], 2 s. */
+/* systemd: [blocks], 2 s. -EBUSY with @e set when a cgroup above is frozen, and it with that. */
 int cgroup_thaw(struct cgroup *cg, struct error *e);
 /* Before a start in it: 0, or -EBUSY with @e set (FAILED_PRECONDITION, naming the cgroup) when it is frozen or on its way
  * there, by itself or from above. */

@@ -95,6 +95,15 @@ int cgroup_check_unfrozen(const struct cgroup *cg, struct error *e)
 	return r < 0 ? r : check_at(cg, host_v2(cg->host), e);
 }
 
+int hold_check_above(const struct cgroup *cg, int index, struct error *e)
+{
+	_cleanup_free_ char *origin = origin_above(cg, index, cg->path);
+
+	return origin ? error_set(e, STATUS_FAILED_PRECONDITION, EBUSY,
+				  "cgroup \"%s\" stays frozen by \"%s\"", cg->path, origin)
+		      : 0;
+}
+
 /* --- for who is to die ---------------------------------------------------------------------------------- */
 
 static int thaw_visit(int dirfd, void *data)

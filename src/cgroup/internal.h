@@ -148,6 +148,8 @@ void tree_enable(struct cgroup *cg, int index, uint32_t controllers);
 
 /* --- holds (hold.c) ------------------------------------------------------------------------------------- */
 
+/* 0, or -EBUSY with @e set when somebody above keeps it frozen in that hierarchy. */
+int hold_check_above(const struct cgroup *cg, int index, struct error *e);
 /* v1: thaws the directory and all below. */
 void hold_thaw(const struct cgroup *cg);
 /* v1: 0, or -EBUSY with @e set when one of the cgroup's processes is frozen by somebody else. */

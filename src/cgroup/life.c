@@ -154,8 +154,9 @@ int cgroup_thaw(struct cgroup *cg, struct error *e)
 	r = freezer_open(cg, &f);
 	if (r == 0)
 		r = freezer_write(&f, false);
+	int index = r == 0 ? (int)(f.dir.hierarchy - cg->host->hierarchies) : -1;
 	cgroup_dir_close(&f.dir);
-	return r < 0 ? freezer_error(cg, "thaw", r, e) : 0;
+	return r < 0 ? freezer_error(cg, "thaw", r, e) : hold_check_above(cg, index, e);
 }
 
 bool cgroup_frozen(const struct cgroup *cg)

@@ -55,6 +55,8 @@ static int attach_job(struct buf *result, void *argument, struct error *e)
 
 	if (r == 0)
 		r = cgroup_attach(launch->container->cgroup, launch->process->pid, e);
+	if (r == 0)
+		r = cgroup_check_owner(launch->container->cgroup, e);
 	return r < 0 ? r : cgroup_set(launch->container->cgroup, &resources, e);
 }
 
@@ -65,9 +67,11 @@ int placement_enter_cgroup(struct launch *launch, struct error *e)
 	launch->plan.cgroup = fd_close(launch->plan.cgroup);
 	if (cgroup_driver_of(container->cgroup) == CGROUP_SYSTEMD)
 		return launch_job(launch, "enter cgroup", attach_job, e);
-	if (launch->plan.in_cgroup_at_birth && cgroup_host_layout(container->engine->cgroups) == CGROUP_V2)
-		return 0;
-	return cgroup_attach(container->cgroup, launch->process->pid, e);
+	bool there = launch->plan.in_cgroup_at_birth &&
+		     cgroup_host_layout(container->engine->cgroups) == CGROUP_V2;
+	int r = there ? 0 : cgroup_attach(container->cgroup, launch->process->pid, e);
+	/* Another runtime may have found the same one empty: the last of us to take it is in there. */
+	return r < 0 ? r : cgroup_check_owner(container->cgroup, e);
 }
 
 static int join_cgroup(const struct launch *launch, struct error *e)

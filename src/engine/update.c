@@ -268,6 +268,8 @@ void container_update(struct container *container, const Grpc__LinuxResources *r
 	struct arena *arena = arena_new(0);
 	int r = arena ? resources_convert(resources, container->engine->options.wire, arena, &converted, &e)
 		      : error_errno(&e, ENOMEM, "update");
+	if (r == 0)
+		r = cgroup_check_owner(container->cgroup, &e);
 	if (r == 0 && cgroup_driver_of(container->cgroup) == CGROUP_SYSTEMD) {
 		struct update update = {container->cgroup, &converted};
 		run_job(operation, update_job, &update, on_job);
