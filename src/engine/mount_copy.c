@@ -72,10 +72,11 @@ static int copy_regular(int from_dir, int to_dir, const char *name, const struct
 	if (to < 0)
 		return -errno;
 	int r = copy_bytes(from, to);
-	if (r == 0) {
-		copy_xattrs(from, to);
+	if (r == 0)
 		r = copy_attributes(to, &now);
-	}
+	/* A change of owner takes a file's capabilities away: they come after it. */
+	if (r == 0)
+		copy_xattrs(from, to);
 	return r;
 }
 
@@ -160,11 +161,10 @@ static int copy_directory(int from, int to, unsigned depth, struct error *e)
 			r = copy_entry(copy, to, entry->d_name, depth, e);
 	if (r == 0 && errno)
 		r = error_errno(e, errno, "read directory");
-	if (r == 0) {
+	if (r == 0 && (r = copy_attributes(to, &st)) < 0)
+		error_errno(e, -r, "set attributes");
+	if (r == 0)
 		copy_xattrs(copy, to);
-		r = copy_attributes(to, &st);
-		r = r < 0 ? error_errno(e, -r, "set attributes") : 0;
-	}
 	return r;
 }
 

@@ -7,6 +7,8 @@
 #include "base/path.h"
 #include <sched.h>
 
+#include <sys/xattr.h>
+
 #include "test-root.h"
 
 /* Options column of the mount at @point, as mountinfo tells it ("ro,nosuid,…"). */
@@ -133,6 +135,33 @@ static void copies_up_into_a_tmpfs(void **state)
 	rmdir(path);
 	in_rootfs(path, "data/link");
 	unlink(path);
+}
+
+/* A container whose ping has its right from its file would have lost it. */
+static void file_capabilities_are_copied_up(void **state)
+{
+	NEEDS_STAGE();
+	/* vfs_cap_data, revision 2, effective: CAP_NET_RAW */
+	static const uint8_t capability[20] = {1, 0, 0, 2, 0, 0x20};
+	uint8_t got[64];
+	char path[256];
+
+	in_rootfs(path, "data/tool");
+	write_file(path, "tool\n");
+	assert_int_equal(chown(path, 12, 34), 0);
+	if (setxattr(path, "security.capability", capability, sizeof(capability), 0) < 0) {
+		unlink(path);
+		skip();
+	}
+	const struct part part = {.script = "true",
+				  .mounts = MOUNT_PROC "," MOUNT("/data", "tmpfs", "tmpfs", "\"tmpcopyup\"")};
+	struct container *container = must_create(&part);
+	snprintf(path, sizeof(path), "/proc/%d/root/data/tool", (int)container_init(container)->pid);
+	assert_int_equal(getxattr(path, "security.capability", got, sizeof(got)), sizeof(capability));
+	assert_memory_equal(got, capability, sizeof(capability));
+	must_delete(container);
+	in_rootfs(path, "data/tool");
+	assert_int_equal(unlink(path), 0);
 }
 
 static void idmapped_mounts_map(void **state)
@@ -476,6 +505,7 @@ int main(void)
 		stage_test(remount_takes_file_system_options),
 		stage_test(shared_mounts_do_not_come_back),
 		stage_test(copies_up_into_a_tmpfs),
+		stage_test(file_capabilities_are_copied_up),
 		stage_test(idmapped_mounts_map),
 		stage_test(destinations_may_be_odd),
 		stage_test(cgroups_are_visible_inside),
