@@ -58,6 +58,9 @@ guest_processes() {
 }
 guest_cgroups() { [ -z "$cgroup" ] || find /sys/fs/cgroup -type d -path "*/$cgroup*" 2>/dev/null; }
 
+# A play that valgrind is not for.
+beyond_valgrind() { [[ $build != */under ]] || skip "not under valgrind: $1"; }
+
 # Waits (up to ten seconds) for a command to succeed.
 eventually() {
 	local i
