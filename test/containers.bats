@@ -51,6 +51,11 @@ teardown() { guest_stop; }
 	fails_with "ENOENT" rpc CreateContainer "$(spec c1 /bin/true | jq -c '.OCI.root.path = "/no/such/root"')"
 	fails_with "Failed to find the storage handler nothing" \
 		rpc CreateContainer "$(spec c1 /bin/true | jq -c '.storages = [{driver: "nothing", mount_point: "/x"}]')"
+	# The spec names such a device by the host's numbers.
+	fails_with "Failed to find the device handler blk" \
+		rpc CreateContainer "$(spec c1 /bin/true | jq -c '.devices = [{type: "blk", id: "00/01", container_path: "/dev/xda"}]')"
+	fails_with "shared mounts are not implemented" \
+		rpc CreateContainer "$(spec c1 /bin/true | jq -c '.shared_mounts = [{name: "x", src_ctr: "c0", src_path: "/a"}]')"
 	nothing_of c1
 	running c1 /bin/true
 	[ "$(wait_code c1)" = 0 ]

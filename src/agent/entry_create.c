@@ -447,6 +447,12 @@ static int check_request(const Grpc__CreateContainerRequest *request, struct err
 	if (spec->root->path[0] != '/')
 		return error_set(e, STATUS_INVALID_ARGUMENT, EINVAL, "root path %s is not absolute",
 				 spec->root->path);
+	/* The nodes in the spec have the host's numbers, which here may be those of quite another disk. */
+	if (request->n_devices > 0)
+		return error_set(e, STATUS_INTERNAL, EINVAL, "Failed to find the device handler %s",
+				 request->devices[0]->type);
+	if (request->n_shared_mounts > 0)
+		return error_set(e, STATUS_UNIMPLEMENTED, EOPNOTSUPP, "shared mounts are not implemented");
 	return 0;
 }
 
