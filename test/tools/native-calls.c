@@ -167,14 +167,14 @@ static bool is_valgrinds(const char *variable)
 }
 
 /*
- * Executes as the machine does, and returns when that fails; valgrind's own way ends the process then. The mask of signals and
- * the limit of descriptors, which valgrind keeps to itself, are given to the kernel first.
+ * Executes as the machine does, and returns when that fails; valgrind's own way ends the process then. The mask of signals,
+ * which valgrind keeps to itself, is given to the kernel first.
  */
 static long execute(int directory, const char *path, char *const *argv, char *const *envp, int flags)
 {
 	enum { VARIABLES_MAX = 4096 };
 	static const char *kept[VARIABLES_MAX + 1];
-	uint64_t mask = 0, all = ~(uint64_t)0;
+	uint64_t mask = 0, before = 0;
 	size_t n = 0;
 
 	for (size_t i = 0; argv && argv[i]; i++)
@@ -187,12 +187,12 @@ static long execute(int directory, const char *path, char *const *argv, char *co
 	kept[n] = NULL;
 	struct call get = {SYS_rt_sigprocmask, {SIG_BLOCK, 0, (long)&mask, sizeof(mask)}};
 	make(0, &get);
-	struct call set = {SYS_rt_sigprocmask, {SIG_SETMASK, (long)&mask, 0, sizeof(mask)}};
-	struct call block = {SYS_rt_sigprocmask, {SIG_SETMASK, (long)&all, 0, sizeof(all)}};
+	struct call set = {SYS_rt_sigprocmask, {SIG_SETMASK, (long)&mask, (long)&before, sizeof(mask)}};
+	struct call restore = {SYS_rt_sigprocmask, {SIG_SETMASK, (long)&before, 0, sizeof(before)}};
 	struct call run = {SYS_execveat, {directory, (long)real_path(path), (long)argv, (long)kept, flags}};
 	VALGRIND_NON_SIMD_CALL1(make, &set);
 	long result = (long)VALGRIND_NON_SIMD_CALL1(make, &run);
-	VALGRIND_NON_SIMD_CALL1(make, &block);
+	VALGRIND_NON_SIMD_CALL1(make, &restore);
 	return result;
 }
 
