@@ -121,7 +121,7 @@ void hold_thaw(const struct cgroup *cg)
 		tree_visit(cg, index, thaw_visit, NULL);
 }
 
-/* 0 when nothing keeps @pid from dying: also when it has gone, or cannot be looked at. */
+/* 0 when nothing of others keeps @pid from dying: also when it has gone, or cannot be looked at. */
 static int check_mortal(const struct cgroup *cg, int index, pid_t pid, struct error *e)
 {
 	_cleanup_free_ char *place = cgroup_place_of(cg, index, pid);
@@ -131,6 +131,9 @@ static int check_mortal(const struct cgroup *cg, int index, pid_t pid, struct er
 	if (fd < 0 || !is_frozen(fd, false))
 		return 0;
 	origin = origin_above(cg, index, place);
+	/* A payload may freeze itself again and again: so is it thawed. */
+	if (origin && path_is_below(origin, cg->path))
+		return 0;
 	return error_set(
 		e, STATUS_FAILED_PRECONDITION, EBUSY,
 		"process %d is in the frozen cgroup \"%s\" (frozen by \"%s\") and cannot die before that is "

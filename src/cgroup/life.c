@@ -263,8 +263,12 @@ static void wait_empty(const struct cgroup *cg, uint64_t deadline)
 		text[n] = '\0';
 		if (!text_key(text, "populated", &populated) || !populated)
 			return;
-		if (poll(&poller, 1, 100) < 0 && errno != EINTR)
+		/* Those of a freezer of v1 that somebody freezes again have to be thawed again. */
+		int n_ready = poll(&poller, 1, cg->host->layout == CGROUP_V2 ? 100 : 10);
+		if (n_ready < 0 && errno != EINTR)
 			return;
+		if (n_ready == 0)
+			hold_thaw(cg);
 	}
 }
 

@@ -444,6 +444,48 @@ static void test_who_is_frozen_by_others_is_told_of_soon(void **state)
 	drop_cgroup(above);
 }
 
+/* Freezes a cgroup again and again, as a payload may that has two. */
+static int freeze_again(void *argument)
+{
+	const struct cgroup *cg = argument;
+	char path[512];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/freezer.state", cgroup_directory(cg, "freezer"));
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	while (fd >= 0) {
+		(void)!write(fd, "FROZEN", 6);
+		usleep(2000);
+	}
+	return 1;
+}
+
+static void test_one_that_is_frozen_again_dies_all_the_same(void **state)
+{
+	struct cgroup *cg;
+	struct error e = ERROR_INIT;
+	struct helper inside, outside;
+	int index = host_find(host, CONTROLLER_FREEZER);
+
+	(void)state;
+	if (index < 0 || host->hierarchies[index].v2)
+		SKIP("no freezer of v1");
+	cg = make_cgroup("stubborn", NULL);
+	inside = start(sleep_long, NULL);
+	attach(cg, inside.pid);
+	release(&inside);
+	outside = start(freeze_again, cg);
+	release(&outside);
+	usleep(20000);
+	int r = cgroup_kill(cg, SIGKILL, &e);
+	kill(outside.pid, SIGKILL);
+	await(outside.pid);
+	if (r < 0)
+		fail_msg("%s", e.text);
+	assert_int_equal(WTERMSIG(await(inside.pid)), SIGKILL);
+	drop_cgroup(cg);
+}
+
 /* --- two of one path ------------------------------------------------------------------------------------ */
 
 static struct cgroup *owned(const char *id, uint64_t born)
@@ -1404,6 +1446,7 @@ static int run_all(void)
 		cmocka_unit_test(test_only_what_is_empty_is_removed_at_once),
 		cmocka_unit_test(test_what_is_frozen_is_refused_by_name),
 		cmocka_unit_test(test_who_is_frozen_by_others_is_told_of_soon),
+		cmocka_unit_test(test_one_that_is_frozen_again_dies_all_the_same),
 		cmocka_unit_test(test_the_end_of_the_first_is_not_that_of_the_second),
 		cmocka_unit_test(test_cpu_is_read_back),
 		cmocka_unit_test(test_w16_shares_are_clamped),
