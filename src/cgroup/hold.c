@@ -2,10 +2,11 @@
 /*
  * Holds: who has frozen what.
  *
- * A frozen process of v1 does not die, and whatever is born into a frozen cgroup does not begin. A freeze comes from the
- * cgroup itself or from any one above it, and each is named by a file of its own: walking up from a place tells whose it
- * is. What is ours is thawed. What is somebody else's never is: it is named instead, so that nobody waits for what
- * cannot happen. v2's frozen processes die of SIGKILL; only a start has to fear them.
+ * A frozen process of v1 does not die, and whatever is born into a frozen cgroup does not begin. A freeze
+ * comes from the cgroup itself or from any one above it, and each is named by a file of its own: walking up
+ * from a place tells whose it is. What is ours is thawed. What is somebody else's never is: it is named
+ * instead, so that nobody waits for what cannot happen. v2's frozen processes die of SIGKILL; only a start
+ * has to fear them.
  */
 #include "cgroup/internal.h"
 
@@ -50,7 +51,8 @@ static int open_place(const struct cgroup *cg, int index, const char *place)
 	return root < 0 ? root : path_open(root, place, O_PATH | O_DIRECTORY, 0, PATH_BENEATH);
 }
 
-/* The nearest cgroup at or above @place that was told to freeze, malloc'ed, or NULL. What is missing is passed over. */
+/* The nearest cgroup at or above @place that was told to freeze, malloc'ed, or NULL. What is missing is
+ * passed over. */
 static char *origin_above(const struct cgroup *cg, int index, const char *place)
 {
 	_cleanup_free_ char *path = strdup(place);

@@ -2,12 +2,14 @@
 /*
  * Owners: which container a cgroup is of.
  *
- * Nothing keeps two containers from naming one cgroup. While the first has processes in it the second is refused; once the
- * first has stopped its directory is empty and is taken over, and then the end of the first must not be the end of the
- * second. So who takes a directory writes his name onto it, as an extended attribute in one hierarchy, and who wants
- * to kill or remove reads it before. An owner's name is its id and the moment of its birth, since an id comes again.
+ * Nothing keeps two containers from naming one cgroup. While the first has processes in it the second is
+ * refused; once the first has stopped its directory is empty and is taken over, and then the end of the first
+ * must not be the end of the second. So who takes a directory writes his name onto it, as an extended
+ * attribute in one hierarchy, and who wants to kill or remove reads it before. An owner's name is its id and
+ * the moment of its birth, since an id comes again.
  *
- * Where attributes cannot be had (an ordinary user, a kernel without them) everything is as if there were no names.
+ * Where attributes cannot be had (an ordinary user, a kernel without them) everything is as if there were no
+ * names.
  */
 #include "cgroup/internal.h"
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * Opening the gate. One START is sent; what follows on the socket is its end or an ERROR. The end is the program's
- * execution, or the death of a child that never came to that: the kernel remembers of a process that has not executed
- * anything yet, and is asked.
+ * Opening the gate. One START is sent; what follows on the socket is its end or an ERROR. The end is the
+ * program's execution, or the death of a child that never came to that: the kernel remembers of a process
+ * that has not executed anything yet, and is asked.
  *
- * A start that fails after the gate stops the container (runtime.md, "Lifecycle", 7 and 9), and is told only when it has: a
- * state that is asked for after the error is "stopped". Destroying it is the deletion's.
+ * A start that fails after the gate stops the container (runtime.md, "Lifecycle", 7 and 9), and is told only
+ * when it has: a state that is asked for after the error is "stopped". Destroying it is the deletion's.
  */
 
 #include <errno.h>
@@ -45,7 +45,8 @@ static void end(struct start *start, int r, struct error *e)
 	operation_end(operation, r, e);
 }
 
-/* --- failure ------------------------------------------------------------------------------------------------ */
+/* --- failure
+ * ------------------------------------------------------------------------------------------------ */
 
 static void describe_death(struct start *start)
 {
@@ -123,7 +124,8 @@ static void stop(struct start *start, const struct error *e, bool ends_itself)
 		kill_all(start);
 }
 
-/* --- success ------------------------------------------------------------------------------------------------ */
+/* --- success
+ * ------------------------------------------------------------------------------------------------ */
 
 static void on_poststart(int r, const struct error *e, void *data)
 {

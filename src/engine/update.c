@@ -39,12 +39,13 @@ static void run_job(struct operation *operation, job_fn fn, void *argument, job_
 		operation_end(operation, error_result(&e), &e);
 }
 
-/* --- kill --------------------------------------------------------------------------------------------------- */
+/* --- kill
+ * --------------------------------------------------------------------------------------------------- */
 
 /*
- * The cgroup has everybody in it, where there is one. An ordinary user may have none, and a machine neither: then a pid
- * namespace whose first process is ours has everybody, and who was executed is known. Beyond that nobody can be found,
- * and that is said.
+ * The cgroup has everybody in it, where there is one. An ordinary user may have none, and a machine neither:
+ * then a pid namespace whose first process is ours has everybody, and who was executed is known. Beyond that
+ * nobody can be found, and that is said.
  */
 struct kill_all {
 	struct cgroup *cgroup;
@@ -105,7 +106,8 @@ static int signal_namespace(int proc, pid_t init, int signal, struct error *e)
 	return 0;
 }
 
-/* Whether init is the first process of a pid namespace, with which all the others end: the last number of its NSpid. */
+/* Whether init is the first process of a pid namespace, with which all the others end: the last number of
+ * its NSpid. */
 static bool leads_pids(int proc, pid_t init)
 {
 	_cleanup_free_ char *text = NULL;
@@ -181,7 +183,8 @@ void container_kill_all(struct container *container, int signal, container_done 
 		operation_end(operation, operation->r, &operation->error);
 }
 
-/* --- pause and resume --------------------------------------------------------------------------------------- */
+/* --- pause and resume
+ * --------------------------------------------------------------------------------------- */
 
 static int freeze_job(struct buf *result, void *argument, struct error *e)
 {
@@ -242,7 +245,8 @@ void container_resume(struct container *container, container_done done, void *da
 		run_job(operation, thaw_job, container->cgroup, on_thawed);
 }
 
-/* --- update ------------------------------------------------------------------------------------------------- */
+/* --- update
+ * ------------------------------------------------------------------------------------------------- */
 
 struct update {
 	struct cgroup *cgroup;
