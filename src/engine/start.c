@@ -45,8 +45,7 @@ static void end(struct start *start, int r, struct error *e)
 	operation_end(operation, r, e);
 }
 
-/* --- failure
- * ------------------------------------------------------------------------------------------------ */
+/* --- failure -------------------------------------------------------------------------------------------- */
 
 static void describe_death(struct start *start)
 {
@@ -124,8 +123,7 @@ static void stop(struct start *start, const struct error *e, bool ends_itself)
 		kill_all(start);
 }
 
-/* --- success
- * ------------------------------------------------------------------------------------------------ */
+/* --- success -------------------------------------------------------------------------------------------- */
 
 static void on_poststart(int r, const struct error *e, void *data)
 {

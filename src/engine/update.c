@@ -39,8 +39,7 @@ static void run_job(struct operation *operation, job_fn fn, void *argument, job_
 		operation_end(operation, error_result(&e), &e);
 }
 
-/* --- kill
- * --------------------------------------------------------------------------------------------------- */
+/* --- kill ----------------------------------------------------------------------------------------------- */
 
 /*
  * The cgroup has everybody in it, where there is one. An ordinary user may have none, and a machine neither:
@@ -183,8 +182,7 @@ void container_kill_all(struct container *container, int signal, container_done 
 		operation_end(operation, operation->r, &operation->error);
 }
 
-/* --- pause and resume
- * --------------------------------------------------------------------------------------- */
+/* --- pause and resume ----------------------------------------------------------------------------------- */
 
 static int freeze_job(struct buf *result, void *argument, struct error *e)
 {
@@ -245,8 +243,7 @@ void container_resume(struct container *container, container_done done, void *da
 		run_job(operation, thaw_job, container->cgroup, on_thawed);
 }
 
-/* --- update
- * ------------------------------------------------------------------------------------------------- */
+/* --- update --------------------------------------------------------------------------------------------- */
 
 struct update {
 	struct cgroup *cgroup;
