@@ -271,9 +271,10 @@ wait_code_or_fail() { rpc WaitProcess "{\"container_id\":\"$1\"}"; }
 	done
 }
 
-@test "container: an AppArmor profile of the host's machine is no obstacle" {
+@test "container: an AppArmor profile and a cache class of the host's machine are no obstacle" {
 	agent_start
-	spec p1 /bin/sleep 1000 | jq -c '.OCI.process.apparmorProfile = "cri-containerd.apparmor.d"' >"$tmp/profile.json"
+	spec p1 /bin/sleep 1000 | jq -c '.OCI.process.apparmorProfile = "cri-containerd.apparmor.d" |
+		.OCI.linux.intelRdt = {l3CacheSchema: "L3:0=f"}' >"$tmp/profile.json"
 	rpc CreateContainer "@$tmp/profile.json"
 	start p1
 	rpc ExecProcess '{"container_id":"p1","exec_id":"e1","process":{"Args":["/bin/sh","-c","exit 3"],"Cwd":"/",

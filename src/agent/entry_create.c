@@ -245,6 +245,13 @@ static void container_created(struct container *container, int r, const struct e
 	entry_end(entry);
 }
 
+/* What a spec says of the host's own kernel and processors, and the reference does not look at. */
+static void leave_out_hosts(Grpc__Spec *spec, const char *id)
+{
+	lsm_drop_profile(spec->process, id);
+	spec->linux->intelrdt = NULL;
+}
+
 static int create_container(void *object, struct error *e)
 {
 	struct entry *entry = object;
@@ -262,7 +269,7 @@ static int create_container(void *object, struct error *e)
 		.n_namespaces = entry->n_namespaces,
 		.gate = -1,
 	};
-	lsm_drop_profile(params.spec->process, entry->id);
+	leave_out_hosts(params.spec, entry->id);
 	entry->container = container_create(entry->sandbox->engine, &params, container_created, entry);
 	if (!entry->container)
 		return error_errno(e, ENOMEM, "container");
