@@ -467,13 +467,22 @@ int cgroup_open_exec(const struct cgroup *cg, pid_t init)
 	return fd >= 0 ? fd : fd_steal(&dir.fd);
 }
 
+/* The lists are what counts: a place in /proc is told as a cgroup namespace has it, which may be another than that of
+ * the mounts. */
 bool cgroup_holds(const struct cgroup *cg, pid_t pid)
 {
-	for (size_t i = 0; i < cg->host->count; i++) {
-		_cleanup_dir_of_cgroup_ struct cgroup_dir dir = {.fd = -1};
-		_cleanup_free_ char *place = pid ? cgroup_place_of(cg, (int)i, pid) : NULL;
+	_cleanup_pids_ struct pid_list list = {.pids = NULL};
 
-		if (pid ? place && path_is_below(place, cg->path) : cgroup_dir_open(cg, (int)i, &dir) == 0)
+	for (size_t i = 0; pid == 0 && i < cg->host->count; i++) {
+		_cleanup_dir_of_cgroup_ struct cgroup_dir dir = {.fd = -1};
+
+		if (cgroup_dir_open(cg, (int)i, &dir) == 0)
+			return true;
+	}
+	if (pid == 0 || tree_all_pids(cg, &list) < 0)
+		return false;
+	for (size_t i = 0; i < list.count; i++) {
+		if (list.pids[i] == pid)
 			return true;
 	}
 	return false;

@@ -472,7 +472,10 @@ static void test_one_that_is_frozen_again_dies_all_the_same(void **state)
 		SKIP("no freezer of v1");
 	cg = make_cgroup("stubborn", NULL);
 	inside = start(sleep_long, NULL);
+	assert_true(cgroup_holds(cg, 0));
+	assert_false(cgroup_holds(cg, inside.pid));
 	attach(cg, inside.pid);
+	assert_true(cgroup_holds(cg, inside.pid));
 	release(&inside);
 	outside = start(freeze_again, cg);
 	release(&outside);

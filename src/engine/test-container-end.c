@@ -338,6 +338,28 @@ static void kill_all_without_cgroups(void **state)
 	assert_int_equal(without_cgroups(not_by_anything), 0);
 }
 
+/* Between the end of an init and its collection, in a pid namespace that others share. */
+static void kill_all_after_a_death(void **state)
+{
+	NEEDS_STAGE();
+	struct outcome outcome = {.error = ERROR_INIT};
+	const struct part part = {.script = "sleep 100",
+				  .namespaces = "{\"type\":\"mount\"},{\"type\":\"uts\"}"};
+	struct container *container = must_create(&part);
+	struct process *init = container_init(container);
+	struct pollfd poller = {.fd = init->pidfd, .events = POLLIN};
+
+	must_start(container);
+	assert_int_equal(process_signal(init, SIGKILL, NULL), 0);
+	assert_int_equal(poll(&poller, 1, 5000), 1);
+	assert_int_not_equal(init->pid, 0);
+	container_kill_all(container, SIGKILL, on_done, &outcome);
+	if (await_outcome(&outcome) < 0)
+		fail_msg("%s", outcome.error.text);
+	await_exit(init);
+	must_delete(container);
+}
+
 /* --- devices ------------------------------------------------------------------------------------------------ */
 
 static void bound_devices_have_what_devices_need(void **state)
@@ -411,6 +433,7 @@ int main(void)
 		stage_test(killed_before_its_program_is_no_start),
 		stage_test(who_has_executed_is_known),
 		stage_test(kill_all_without_cgroups),
+		stage_test(kill_all_after_a_death),
 		stage_test(bound_devices_have_what_devices_need),
 		stage_test(pids_limits_are_what_is_written),
 	};

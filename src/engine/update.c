@@ -5,6 +5,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -134,10 +135,10 @@ static void signal_known(const struct container *container, int signal)
 	}
 }
 
-static int signal_without_cgroup(const struct container *container, int signal, struct error *e)
+/* @init: 0 when it has ended. */
+static int signal_without_cgroup(const struct container *container, pid_t init, int signal, struct error *e)
 {
 	int proc = container->engine->proc;
-	pid_t init = container->init ? container->init->pid : 0;
 
 	if (init && leads_pids(proc, init) && signal == SIGKILL) {
 		int r = process_signal(container->init, signal, e);
@@ -165,6 +166,15 @@ static void on_killed(struct job *job, int r, struct buf *result, struct error *
 	operation_end(operation, r < 0 ? r : operation->r, r < 0 ? e : &operation->error);
 }
 
+/* One that has ended and was not collected yet is in no list any more. */
+static pid_t living_init(const struct container *container)
+{
+	const struct process *init = container->init;
+	struct pollfd poller = {.fd = init ? init->pidfd : -1, .events = POLLIN};
+
+	return init && init->pid && !(poll(&poller, 1, 0) == 1) ? init->pid : 0;
+}
+
 void container_kill_all(struct container *container, int signal, container_done done, void *data)
 {
 	struct operation *operation =
@@ -173,9 +183,9 @@ void container_kill_all(struct container *container, int signal, container_done 
 	if (!operation)
 		return;
 	struct kill_all what = {container->cgroup, signal};
-	pid_t init = container->init ? container->init->pid : 0;
+	pid_t init = living_init(container);
 	if (!what.cgroup || !cgroup_holds(what.cgroup, init))
-		operation->r = signal_without_cgroup(container, signal, &operation->error);
+		operation->r = signal_without_cgroup(container, init, signal, &operation->error);
 	if (what.cgroup && cgroup_host_layout(container->engine->cgroups) != CGROUP_NONE)
 		run_job(operation, kill_job, &what, on_killed);
 	else
