@@ -85,7 +85,7 @@ static int collect_run(struct buf *result, void *argument, struct error *e)
 	struct metrics_input input = {.scrapes = work->scrapes, .look = look};
 	_cleanup_fd_ int proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	long page = sysconf(_SC_PAGESIZE), ticks = sysconf(_SC_CLK_TCK);
-	char path[64];
+	char *texts[METRICS_FILES] = {NULL}, path[64];
 
 	if (proc < 0)
 		return error_errno(e, errno, "open /proc");
@@ -94,15 +94,18 @@ static int collect_run(struct buf *result, void *argument, struct error *e)
 			(void)snprintf(path, sizeof(path), "%d/%s", (int)work->pid, names[i]);
 		else
 			(void)snprintf(path, sizeof(path), "%s", names[i]);
-		/* One that is not there leaves its metrics out. The texts go with the job. */
-		if (file_read(proc, path, FILE_MAX, &input.text[i]) < 0)
-			input.text[i] = NULL;
+		/* One that is not there leaves its metrics out. */
+		if (file_read(proc, path, FILE_MAX, &texts[i]) < 0)
+			texts[i] = NULL;
+		input.text[i] = texts[i];
 	}
 	(void)snprintf(path, sizeof(path), "%d/fd", (int)work->pid);
 	input.descriptors = count_descriptors(proc, path);
 	input.page_size = page > 0 ? (uint64_t)page : 4096;
 	input.ticks = ticks > 0 ? (uint64_t)ticks : 100;
 	metrics_format(&input, result);
+	for (size_t i = 0; i < METRICS_FILES; i++)
+		free(texts[i]);
 	return 0;
 }
 

@@ -212,17 +212,18 @@ static int set_root(struct oci *oci, const char *given)
 	return 0;
 }
 
-/* The engine's warnings, and with --debug all that it does, in the log or on stderr. */
-static void set_up_log(const struct oci *oci)
+/* The engine's warnings, and with --debug all that it does: in the log, whose descriptor is returned, or on stderr. */
+static int set_up_log(const struct oci *oci)
 {
-	int fd = 2;
+	int fd = -1;
 
 	if (oci->log_path)
 		fd = open(oci->log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0644);
 	log_init("kata-oci");
 	log_set_form(oci->log_json ? LOG_FORM_JSON : LOG_FORM_TEXT);
-	log_set_fd(fd);
+	log_set_fd(oci->log_path ? fd : 2);
 	log_set_level(oci->debug ? LOG_DEBUG : LOG_WARNING);
+	return fd;
 }
 
 enum { ROOT = 256, LOG, LOG_FORMAT, DEBUG, SYSTEMD, ROOTLESS, MANAGER, CRIU };
@@ -330,14 +331,16 @@ int main(int argc, char **argv)
 		return oci_complain(&oci, "unknown command \"%s\"", name);
 	if (set_root(&oci, root))
 		return 1;
-	set_up_log(&oci);
 	argc -= optind;
 	argv += optind;
 	if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
 		print_command_help(oci.command);
 		return 0;
 	}
+	int log_fd = set_up_log(&oci);
 	/* A second round of getopt, for the command's own options. */
 	optind = 0;
-	return oci.command->run(&oci, argc, argv);
+	int status = oci.command->run(&oci, argc, argv);
+	fd_close(log_fd);
+	return status;
 }
