@@ -320,14 +320,10 @@ static long perform(struct call *call)
 	if (call->number == SYS_execveat)
 		return answer(execute((int)a[0], (char *)a[1], (char *const *)a[2], (char *const *)a[3],
 				      (int)a[4]));
-	if (!check(call)) {
-		long result = answer(make(0, call));
-		/* Of two halves of the sets, valgrind sees one. */
-		if (call->number == SYS_capget && result == 0 && a[1])
-			(void)VALGRIND_MAKE_MEM_DEFINED(a[1], 2 * sizeof(struct __user_cap_data_struct));
-		return result;
-	}
-	long result = answer((long)VALGRIND_NON_SIMD_CALL1(make, call));
+	long result = answer(check(call) ? (long)VALGRIND_NON_SIMD_CALL1(make, call) : make(0, call));
+	/* Of two halves of the sets, valgrind sees one. */
+	if (call->number == SYS_capget && result == 0 && a[1])
+		(void)VALGRIND_MAKE_MEM_DEFINED(a[1], 2 * sizeof(struct __user_cap_data_struct));
 	if (call->number == SYS_seccomp && result >= 0 && a[0] == SECCOMP_SET_MODE_FILTER)
 		filtered = true;
 	return result >= 0 && makes_descriptor(call) ? tell(result) : result;
