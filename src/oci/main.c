@@ -340,7 +340,7 @@ int main(int argc, char **argv)
 	int log_fd = set_up_log(&oci);
 	/* A second round of getopt, for the command's own options. */
 	optind = 0;
-	int status = oci.command->run(&oci, argc, argv);
+	status = oci.command->run(&oci, argc, argv);
 	fd_close(log_fd);
 	return status;
 }
