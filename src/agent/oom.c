@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Events wait in one list, calls in another; one of the two is empty. Several calls at once get an event each. */
+/*
+ * Events wait in one list, calls in another; one of the two is empty. Several calls at once get an event each. An answer that
+ * fails at once gives its event back from within deliver(), which is told so by `delivering`: thousands of calls may wait
+ * on one dead connection.
+ */
 
 #include "agent/oom.h"
 
@@ -17,6 +21,7 @@ struct oom {
 	struct list events;
 	size_t count;
 	struct list calls;
+	bool delivering;
 };
 
 struct event {
@@ -82,12 +87,16 @@ static void carry(struct event *event, struct ttrpc_call *call)
 static void deliver(struct oom *oom)
 {
 	struct ttrpc_call *call;
+	if (oom->delivering)
+		return;
+	oom->delivering = true;
 	while (!list_empty(&oom->events) && (call = parked_take(&oom->calls))) {
 		struct event *event = list_first_entry(&oom->events, struct event, link);
 		list_remove(&event->link);
 		oom->count--;
 		carry(event, call);
 	}
+	oom->delivering = false;
 }
 
 void oom_report(struct oom *oom, const char *id)
