@@ -337,7 +337,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_file_named_on_the_kernel_command_line, make_files,
 						remove_files),
 		cmocka_unit_test_setup_teardown(a_file_named_by_an_argument, make_files, remove_files),
-		cmocka_unit_test_setup_teardown(a_missing_file_is_told, make_files, NULL),
+		cmocka_unit_test_setup_teardown(a_missing_file_is_told, make_files, remove_files),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
