@@ -89,13 +89,13 @@ nothing_of() {
 	agent_start "KATA_AGENT_FAIL_STEP=$(for s in $steps; do printf 'create.%s,' "$s"; done)"
 	rpc CreateSandbox '{"sandbox_id":"s1"}'
 	before=$(guest_mounts)
-	fds=$(ls "/proc/$agent/fd" | wc -l)
+	fds=$(descriptors)
 	for step in $steps; do
 		fails_with "injected failure at create.$step" create c1 /bin/sleep 1000
 		in_guest test ! -e /run/kata-containers/c1
 		[ -z "$(guest_cgroups | grep c1)" ]
 		[ "$(guest_mounts)" = "$before" ]
-		[ "$(ls "/proc/$agent/fd" | wc -l)" = "$fds" ]
+		[ "$(descriptors)" = "$fds" ]
 	done
 	create c1 /bin/sleep 1000
 }

@@ -71,6 +71,16 @@ eventually() {
 	return 1
 }
 
+# The agent's, when it has seen that its last client is gone: counted twice alike.
+descriptors() {
+	local now before=
+	while now=$(ls "/proc/$agent/fd" | wc -l) && [ "$now" != "$before" ]; do
+		before=$now
+		sleep 0.1
+	done
+	echo "$now"
+}
+
 agent_start() {
 	[ -x "$agent_program" ] && [ -x "$ctl_program" ] || { echo "no programs in $build"; return 1; }
 	env "KATA_AGENT_SERVER_ADDR=$address" KATA_AGENT_LOG_LEVEL=debug "$@" \

@@ -22,7 +22,6 @@ exec_request() { # ID EXEC
 	echo "{\"container_id\":\"$1\",\"exec_id\":\"$2\",\"stdin_port\":7,\"stdout_port\":8,\"stderr_port\":9,
 		\"process\":{\"Args\":[\"/bin/true\"],\"Cwd\":\"/\"}}"
 }
-descriptors() { ls "/proc/$agent/fd" | wc -l; }
 as_before() { [ "$(descriptors)" = "$before" ]; }
 no_exec() { ! rpc WaitProcess "{\"container_id\":\"c1\",\"exec_id\":\"$1\"}" 2>/dev/null; }
 

@@ -66,11 +66,11 @@ teardown() { guest_stop; }
 @test "sandbox: a failure at each step of its making leaves nothing" {
 	steps="modules namespaces storages hooks dns"
 	agent_start "KATA_AGENT_FAIL_STEP=$(for s in $steps; do printf 'sandbox.%s,' "$s"; done)"
-	fds=$(ls "/proc/$agent/fd" | wc -l)
+	fds=$(descriptors)
 	for step in $steps; do
 		fails_with "injected failure at sandbox.$step" rpc CreateSandbox \
 			'{"sandbox_id":"s1","dns":["nameserver 1.2.3.4"],"storages":[{"driver":"ephemeral","source":"tmpfs","fstype":"tmpfs","mount_point":"/run/kata-containers/sandbox/shm"}]}'
-		[ "$(ls "/proc/$agent/fd" | wc -l)" = "$fds" ]
+		[ "$(descriptors)" = "$fds" ]
 		[ "$(guest_mounts)" = "$mounts_before" ] || [ "$(guest_mounts | comm -13 <(echo "$mounts_before") -)" = /run/kata-containers/sandbox/shm ]
 	done
 	rpc CreateSandbox '{"sandbox_id":"s1"}'
