@@ -160,6 +160,8 @@ struct exec_params {
 	/* cgroup_attach_places(); none: where init is. Borrowed until @done. */
 	const char *const *cgroups;
 	size_t n_cgroups;
+	/* Also into a paused container: the process then begins, and @done is called, when that is resumed. */
+	bool ignore_paused;
 };
 /*
  * Starts a further process. @done with 0 once its program was executed. The process object exists from this call on and

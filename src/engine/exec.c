@@ -25,9 +25,10 @@
 #endif
 
 /* Init is there from READY on, with all that is joined, whether it waits at its gate or runs. */
-static bool has_processes(const struct container *container)
+static bool has_processes(const struct container *container, bool ignore_paused)
 {
-	return container->status == CONTAINER_RUNNING || container->status == CONTAINER_CREATED;
+	return container->status == CONTAINER_RUNNING || container->status == CONTAINER_CREATED ||
+	       (ignore_paused && container->status == CONTAINER_PAUSED);
 }
 
 static int plan(struct launch *launch, struct error *e)
@@ -37,11 +38,11 @@ static int plan(struct launch *launch, struct error *e)
 	const Grpc__Linux *linux = container->spec->linux;
 	int flags = container->namespaces;
 
-	if (!has_processes(container) || !container->init->pid)
+	if (!has_processes(container, launch->ignore_paused) || !container->init->pid)
 		return error_set(e, STATUS_FAILED_PRECONDITION, ESRCH, "container \"%s\" is %s",
 				 container->id, container_status_name(container->status));
 	/* In a frozen one it would neither arrive nor end. */
-	int r = cgroup_check_unfrozen(container->cgroup, e);
+	int r = launch->ignore_paused ? 0 : cgroup_check_unfrozen(container->cgroup, e);
 	if (r < 0)
 		return r;
 	plan->container = container;
@@ -134,6 +135,7 @@ static struct launch *launch_new(struct process *process, const struct exec_para
 	launch->stdio = params->stdio;
 	launch->cgroups = params->cgroups;
 	launch->n_cgroups = params->n_cgroups;
+	launch->ignore_paused = params->ignore_paused;
 	launch->socket = launch->child_end = -1;
 	launch->child_stdio[0] = launch->child_stdio[1] = launch->child_stdio[2] = -1;
 	launch->plan = (struct child_plan){
@@ -156,7 +158,7 @@ static struct launch *launch_new(struct process *process, const struct exec_para
 
 static int check(struct container *container, const struct exec_params *params, struct error *e)
 {
-	if (!has_processes(container))
+	if (!has_processes(container, params->ignore_paused))
 		return error_set(e, STATUS_FAILED_PRECONDITION, EINVAL,
 				 "cannot exec in container \"%s\": it is %s", container->id,
 				 container_status_name(container->status));

@@ -44,6 +44,7 @@ struct launch {
 	size_t n_given;
 	const char *const *cgroups; /* exec: cgroup_attach_places() */
 	size_t n_cgroups;
+	bool ignore_paused; /* exec: begins when the container is resumed */
 	struct stdio_params stdio;
 	int child_stdio[3]; /* the child's ends of pipes; -1 */
 	int socket;	    /* our end of the handshake; -1 */

@@ -24,7 +24,7 @@
 #include "oci/session.h"
 
 struct create {
-	const char *bundle, *config, *console_socket, *pid_file;
+	const char *bundle, *config, *console_socket, *pid_file, *pidfd_socket;
 	unsigned preserve_fds;
 	bool no_new_keyring;
 	bool detach, keep, no_subreaper; /* of run */
@@ -36,13 +36,23 @@ struct create {
 	struct notify notify;
 };
 
-enum { CONSOLE_SOCKET = 256, PID_FILE, NO_PIVOT, NO_NEW_KEYRING, PRESERVE_FDS, KEEP, NO_SUBREAPER };
+enum {
+	CONSOLE_SOCKET = 256,
+	PID_FILE,
+	PIDFD_SOCKET,
+	NO_PIVOT,
+	NO_NEW_KEYRING,
+	PRESERVE_FDS,
+	KEEP,
+	NO_SUBREAPER
+};
 
 static const struct option options[] = {
 	{"bundle", required_argument, NULL, 'b'},
 	{"config", required_argument, NULL, 'f'},
 	{"console-socket", required_argument, NULL, CONSOLE_SOCKET},
 	{"pid-file", required_argument, NULL, PID_FILE},
+	{"pidfd-socket", required_argument, NULL, PIDFD_SOCKET},
 	{"no-pivot", no_argument, NULL, NO_PIVOT},
 	{"no-new-keyring", no_argument, NULL, NO_NEW_KEYRING},
 	{"preserve-fds", required_argument, NULL, PRESERVE_FDS},
@@ -74,6 +84,9 @@ static int parse(struct oci *oci, struct create *c, int argc, char **argv)
 			break;
 		case PID_FILE:
 			c->pid_file = *optarg ? optarg : NULL;
+			break;
+		case PIDFD_SOCKET:
+			c->pidfd_socket = *optarg ? optarg : NULL;
 			break;
 		case NO_PIVOT:
 			oci->no_pivot = true;
@@ -248,6 +261,8 @@ static int publish(struct session *s, const struct create *c, struct error *e)
 	s->loaded = true;
 	if (c->pid_file)
 		r = pid_file_write(c->pid_file, container_init(s->container)->pid, e);
+	if (r == 0 && c->pidfd_socket)
+		r = pidfd_send(c->pidfd_socket, container_init(s->container)->pidfd, e);
 	return r < 0 ? r : state_dir_save(&s->dir, &s->record, e);
 }
 

@@ -28,7 +28,7 @@ struct list_option {
 };
 
 struct exec {
-	const char *process_file, *pid_file, *console_socket;
+	const char *process_file, *pid_file, *console_socket, *pidfd_socket;
 	const char *cwd, *user, *apparmor, *label;
 	struct list_option env, capabilities, groups, cgroups;
 	unsigned preserve_fds;
@@ -38,6 +38,7 @@ struct exec {
 enum {
 	CONSOLE_SOCKET = 256,
 	PID_FILE,
+	PIDFD_SOCKET,
 	CWD,
 	APPARMOR,
 	LABEL,
@@ -51,6 +52,7 @@ static const struct option options[] = {
 	{"process", required_argument, NULL, 'p'},
 	{"console-socket", required_argument, NULL, CONSOLE_SOCKET},
 	{"pid-file", required_argument, NULL, PID_FILE},
+	{"pidfd-socket", required_argument, NULL, PIDFD_SOCKET},
 	{"cwd", required_argument, NULL, CWD},
 	{"env", required_argument, NULL, 'e'},
 	{"tty", no_argument, NULL, 't'},
@@ -80,6 +82,7 @@ static int parse(struct oci *oci, struct exec *x, int argc, char **argv)
 	const char **texts[] = {
 		[CONSOLE_SOCKET - 256] = &x->console_socket,
 		[PID_FILE - 256] = &x->pid_file,
+		[PIDFD_SOCKET - 256] = &x->pidfd_socket,
 		[CWD - 256] = &x->cwd,
 		[APPARMOR - 256] = &x->apparmor,
 		[LABEL - 256] = &x->label,
@@ -126,6 +129,7 @@ static int parse(struct oci *oci, struct exec *x, int argc, char **argv)
 			break;
 		case CONSOLE_SOCKET:
 		case PID_FILE:
+		case PIDFD_SOCKET:
 		case CWD:
 		case APPARMOR:
 		case LABEL:
@@ -289,6 +293,7 @@ static int execute(struct session *s, const struct exec *x, const Grpc__Process 
 		.preserve_fds = x->preserve_fds,
 		.cgroups = x->cgroups.values,
 		.n_cgroups = x->cgroups.count,
+		.ignore_paused = x->ignore_paused,
 	};
 
 	if (x->console_socket && console < 0)
@@ -298,10 +303,20 @@ static int execute(struct session *s, const struct exec *x, const Grpc__Process 
 	struct process *process = container_exec(s->container, &params, session_done, s, e);
 	if (!process)
 		return error_result(e);
+	/* Whoever resumes the container, or ends it, needs it for itself. */
+	if (s->record.status == CONTAINER_PAUSED)
+		(void)flock(s->dir.fd, LOCK_UN);
 	int r = session_wait(s, e);
 	if (r < 0)
 		return r;
 	(void)flock(s->dir.fd, LOCK_UN);
+	if (x->pidfd_socket) {
+		r = pidfd_send(x->pidfd_socket, process->pidfd, e);
+		if (r < 0) {
+			(void)process_signal(process, 9, NULL);
+			return r;
+		}
+	}
 	if (x->pid_file) {
 		/* It may have ended by now, and then has no pid any more; whoever adopted it knows it by this one. */
 		r = pid_file_write(x->pid_file, process->child.pid, e);

@@ -139,7 +139,9 @@ static int delete_one(struct oci *oci, const char *id, bool force, struct error 
 	bool stale = r == -ENOENT && s.dir.fd >= 0;
 	if (r == 0)
 		r = take_apart(&s, force, e);
-	if (r == 0 || stale || (force && s.dir.fd >= 0)) {
+	/* By force also what cannot be made out any more; but a container that lives on stays known. */
+	bool lives = s.container && container_status(s.container) != CONTAINER_STOPPED;
+	if (r == 0 || stale || (force && s.dir.fd >= 0 && !lives)) {
 		int removed = state_dir_remove(&s.dir, &later);
 		if (r == 0 && removed < 0) {
 			r = removed;

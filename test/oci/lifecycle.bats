@@ -157,7 +157,15 @@ teardown() { stage_close; }
 	must 1 oci pause c
 	must 255 oci exec c true
 	[[ $output == *paused* ]]
+	# It waits for the container to go on, and is in nobody's way meanwhile.
+	oci exec --ignore-paused c echo at last </dev/null >"$tmp/waiting" 3>&- &
+	local job=$!
+	sleep 0.5
+	[ ! -s "$tmp/waiting" ]
+	[ "$(status c)" = paused ]
 	must 0 oci resume c
+	wait $job
+	[ "$(cat "$tmp/waiting")" = "at last" ]
 	[ "$(status c)" = running ]
 	changed() { [ "$(cat "$bundle/rootfs/tmp/count")" != "$before" ]; }
 	eventually changed

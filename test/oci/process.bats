@@ -122,6 +122,44 @@ P
 	must 255 oci exec --tty --detach c true
 }
 
+@test "a descriptor of the process by pidfd socket" {
+	command -v python3 >/dev/null || skip "no python3"
+	config . sleep 300
+	cat >"$tmp/pidfd.py" <<'P'
+import array, signal, socket, sys
+s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(1)
+c, _ = s.accept()
+name, anc, _, _ = c.recvmsg(256, socket.CMSG_SPACE(4))
+signal.pidfd_send_signal(array.array("i", anc[0][2])[0], signal.SIGKILL)
+print(name.decode(), flush=True)
+P
+	receive() { # COMMAND…: its process is killed by the descriptor that is sent
+		python3 "$tmp/pidfd.py" "$tmp/socket" >"$tmp/out" 3>&- &
+		local job=$!
+		eventually test -S "$tmp/socket"
+		must 0 "$@"
+		wait $job
+		rm "$tmp/socket"
+		[ "$(cat "$tmp/out")" = pidfd ]
+	}
+	receive oci create -b "$bundle" --pidfd-socket "$tmp/socket" c
+	eventually has_status c stopped
+	oci delete c
+	receive oci run --detach -b "$bundle" --pidfd-socket "$tmp/socket" c
+	eventually has_status c stopped
+	oci delete c
+	sleeper c
+	receive oci exec --detach --pidfd-socket "$tmp/socket" c sleep 301
+	gone() { ! on_stage pgrep -x -f "sleep 301"; }
+	eventually gone
+	has_status c running
+	must 255 oci exec --detach --pidfd-socket "$tmp/none" c sleep 301
+	[[ $output == *"$tmp/none"* ]]
+	eventually gone
+	must 1 oci create -b "$bundle" --pidfd-socket "$tmp/none" d
+	[ ! -e "$state/d" ]
+}
+
 @test "descriptors: preserved ones, socket activation, no others" {
 	config . sh -c 'cat <&3; echo; ls /proc/self/fd | tr "\n" " "'
 	echo -n three >"$tmp/three"
