@@ -174,3 +174,41 @@ teardown() { guest_stop; }
 	execute c1 e1 /bin/true
 	[ "$(wait_code c1 e1)" = 0 ]
 }
+
+@test "sandbox: a volume of Kubernetes is followed while it changes" {
+	agent_start
+	rpc CreateSandbox '{"sandbox_id":"s1"}'
+	share=/run/kata-containers/shared/containers
+	volume() { # VERSION TEXT: as the kubelet writes it
+		in_guest sh -c "mkdir -p $share/vol/..$1 && echo $2 >$share/vol/..$1/key && ln -s ..$1 $share/vol/..new &&
+			mv -T $share/vol/..new $share/vol/..data && ln -sfn ..data/key $share/vol/key"
+	}
+	volume 1 one
+	for c in c1 c2; do
+		spec $c /bin/sleep 1000 | jq -c --arg share $share --arg c $c '.OCI.mounts += [{destination: "/config", type: "bind",
+			source: ($share + "/watchable/vol"), options: ["bind", "ro"]}] | if $c == "c1" then .storages = [{driver: "watchable-bind",
+			source: ($share + "/vol"), fstype: "bind", mount_point: ($share + "/watchable/vol")}] else . end' >"$tmp/request"
+		rpc CreateContainer "@$tmp/request"
+		start $c
+	done
+	shows() { # CONTAINER TEXT
+		n=$((n + 1))
+		execute $1 e$n /bin/cat /config/key
+		[ "$(read_all $1 e$n)" = "$2" ]
+	}
+	n=0
+	shows c1 one
+	volume 2 two
+	in_guest rm -r $share/vol/..1
+	eventually shows c1 two
+	[ "$(in_guest ls -A $share/watchable/vol | tr '\n' ' ')" = "..2 ..data key " ]
+	# The host names it to the first container only; the second one has it nevertheless.
+	remove c1
+	volume 3 three
+	eventually shows c2 three
+	remove c2
+	in_guest rm -r $share/vol
+	gone() { in_guest test ! -e $share/watchable/vol; }
+	eventually gone
+	agent_destroy
+}

@@ -85,6 +85,7 @@ void storage_entry_free(struct storage_entry *entry)
 	list_remove(&entry->link);
 	job_cancel(entry->job);
 	free(entry->mount_point);
+	free(entry->source);
 	free(entry);
 }
 
@@ -302,6 +303,7 @@ void storages_free(struct storages *storages)
 
 	if (!storages)
 		return;
+	storages_unwatch(storages);
 	list_for_each_entry_safe (release, next_release, &storages->releases, link)
 		storage_release_free(release);
 	list_for_each_entry_safe (chore, next_chore, &storages->chores, link) {

@@ -115,7 +115,9 @@ static void prepare_done(struct job *job, int r, struct buf *result, struct erro
 		add->error = *e;
 		storage_entry_remove(entry, add_undo(add), &ignored);
 	} else {
-		add->at++;
+		/* The one that needs it is still to come. */
+		add->at += entry->implied ? 0 : 1;
+		storages_watch(storages);
 	}
 	storages_wake(storages);
 }
@@ -132,6 +134,7 @@ static int place_init(const struct storage_entry *entry, const char *root, const
 		return error_errno(e, ENAMETOOLONG, "mount point");
 	if (mount_table_look(place->path, &look) == 0)
 		place->below = look.count;
+	place->mirror = entry->driver->mirrors;
 	if (str_equal(storage->driver, "ephemeral") && str_equal(storage->fstype, "hugetlbfs"))
 		return storage_huge_pages(storage, &place->huge_size, &place->huge_pages, e);
 	return 0;
@@ -161,8 +164,10 @@ static int entry_prepare(struct storage_entry *entry, struct storage_add *add, c
 	return 0;
 }
 
+static int add_mirror_root(struct storage_add *add, const char *mount_point, struct error *e);
+
 static int add_prepare(struct storage_add *add, const Grpc__Storage *storage, const char *mount_point,
-		       struct error *e)
+		       bool implied, struct error *e)
 {
 	const struct storage_driver *driver = storage_driver_find(storage->driver);
 	struct storage_entry *entry;
@@ -171,21 +176,51 @@ static int add_prepare(struct storage_add *add, const Grpc__Storage *storage, co
 	if (!driver)
 		return error_set(e, STATUS_INTERNAL, EINVAL, "Failed to find the storage handler %s",
 				 storage->driver);
+	if (driver->mirrors) {
+		r = add_mirror_root(add, mount_point, e);
+		if (r <= 0)
+			return r;
+	}
 	entry = calloc(1, sizeof(*entry));
 	if (!entry)
 		return error_errno(e, ENOMEM, "storage");
 	entry->storages = add->storages;
 	entry->driver = driver;
 	entry->shared = storage->shared;
+	entry->implied = implied;
 	entry->state = STORAGE_PREPARING;
 	list_append(&add->storages->entries, &entry->link);
 	entry->mount_point = strdup(mount_point);
-	r = entry->mount_point ? entry_prepare(entry, add, storage, e) : error_errno(e, ENOMEM, "storage");
+	entry->source = driver->mirrors ? strdup(storage->source) : NULL;
+	r = entry->mount_point && (entry->source || !driver->mirrors) ? entry_prepare(entry, add, storage, e)
+								      : error_errno(e, ENOMEM, "storage");
 	if (r < 0) {
 		storage_entry_free(entry);
 		storages_tell(add->storages);
 	}
 	return r;
+}
+
+/* The tmpfs that mirrors need, before them: 1 when it is there, 0 to wait, or -errno. */
+static int add_mirror_root(struct storage_add *add, const char *mount_point, struct error *e)
+{
+	static char nosuid[] = "nosuid", nodev[] = "nodev", mode[] = "mode=755";
+	_cleanup_free_ char *root = storage_watch_root(mount_point, e);
+	char *options[] = {nosuid, nodev, mode};
+	const struct storage_entry *entry;
+	Grpc__Storage storage = GRPC__STORAGE__INIT;
+
+	if (!root)
+		return error_result(e);
+	entry = storage_entry_find(add->storages, root);
+	if (entry)
+		return entry->state == STORAGE_READY;
+	storage.driver = (char *)"ephemeral";
+	storage.source = storage.fstype = (char *)"tmpfs";
+	storage.mount_point = root;
+	storage.options = options;
+	storage.n_options = array_length(options);
+	return add_prepare(add, &storage, root, true, e);
 }
 
 /* One storage: 1 when the next may follow, 0 to wait, or -errno. */
@@ -204,7 +239,7 @@ static int add_one(struct storage_add *add, const Grpc__Storage *storage, struct
 		return error_set(e, STATUS_INTERNAL, EINVAL, "Invalid path: \"/\"");
 	entry = storage_entry_find(add->storages, mount_point);
 	if (!entry)
-		return add_prepare(add, storage, mount_point, e);
+		return add_prepare(add, storage, mount_point, false, e);
 	if (entry->state != STORAGE_READY)
 		return 0;
 	r = storage_refs_add(add->refs, mount_point, false);

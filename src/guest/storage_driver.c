@@ -16,8 +16,10 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <linux/magic.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -25,10 +27,11 @@
 #include "base/log.h"
 #include "base/path.h"
 #include "base/str.h"
-#include "guest/storage_options.h"
+#include "guest/mirror.h"
 #include "guest/mount_table.h"
 #include "guest/ownership.h"
 #include "guest/storage_driver.h"
+#include "guest/storage_options.h"
 
 enum { BUSY_TRIES = 20, BUSY_MS = 50 };
 
@@ -464,12 +467,89 @@ static int local_mount(const char *root, const Grpc__Storage *storage, struct st
 				      e);
 }
 
+/* Too much for a mirror: its place shows the source itself. */
+static int mirror_bind(int source, int parent, const char *name, struct error *e)
+{
+	_cleanup_fd_ int target = -1;
+	char from[32], to[32];
+	struct stat info;
+
+	if (fstat(source, &info) < 0)
+		return error_errno(e, errno, "bind \"%s\"", name);
+	target = S_ISDIR(info.st_mode) ? path_mkdirs(parent, name, 0755, PATH_BENEATH)
+				       : path_touch(parent, name, 0755, 0644, PATH_BENEATH);
+	if (target < 0)
+		return error_errno(e, -target, "bind \"%s\"", name);
+	if (mount(path_of_fd(from, source), path_of_fd(to, target), NULL, MS_BIND, NULL) < 0)
+		return error_errno(e, errno, "bind \"%s\"", name);
+	log_info("storage", "a volume is too large to be watched, it is bound instead", "path", name);
+	return STORAGE_BOUND;
+}
+
+/* The directory of a mirror, whose name is then in *@name. Never one on the shared file system: that is the host's. */
+static int mirror_parent(const char *path, const char **name, struct error *e)
+{
+	const char *slash = strrchr(path, '/');
+	_cleanup_free_ char *directory = strndup(path, (size_t)(slash - path));
+	_cleanup_fd_ int fd = directory ? open(directory, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
+	struct statfs info;
+
+	if (fd < 0 || fstatfs(fd, &info) < 0)
+		return error_errno(e, directory ? errno : ENOMEM, "open the directory of mirror \"%s\"",
+				   path);
+	if (info.f_type != TMPFS_MAGIC)
+		return error_set(e, STATUS_INTERNAL, EINVAL, "\"%s\" is not in a tmpfs", path);
+	*name = slash + 1;
+	return fd_steal(&fd);
+}
+
+int storage_mirror(const char *source, const struct storage_place *place, struct error *e)
+{
+	_cleanup_fd_ int from = -1, parent = -1;
+	bool is_directory;
+	const char *name;
+	int r;
+
+	from = source_open(source, &is_directory, e);
+	if (from < 0)
+		return from == -ENOENT ? STORAGE_SOURCE_GONE : from;
+	parent = mirror_parent(place->path, &name, e);
+	if (parent < 0)
+		return parent;
+	r = mirror_update(from, parent, name, e);
+	return r > 0 ? mirror_bind(from, parent, name, e) : r;
+}
+
+/* A mirror in the tmpfs that is there for mirrors. What cannot be copied is told of and tried again later. */
+static int watch_mount(const char *root, const Grpc__Storage *storage, struct storage_place *place,
+		       struct error *e)
+{
+	_cleanup_fd_ int parent = -1;
+	struct error own = ERROR_INIT;
+	const char *name;
+	int r = need(storage->source, "source", e);
+
+	if (r < 0)
+		return r;
+	/* What must be there, before all else that is only told of. */
+	parent = mirror_parent(place->path, &name, e);
+	if (parent < 0)
+		return parent;
+	r = storage_mirror(storage->source, place, &own);
+	if (r < 0 || r == STORAGE_SOURCE_GONE)
+		log_warning("storage", "cannot mirror a volume", "path", storage->source, "error",
+			    r < 0 ? own.text : "it is not there");
+	place->bound = r == STORAGE_BOUND;
+	return 0;
+}
+
 /* Sorted by name. */
 static const struct storage_driver drivers[] = {
-	{"bind", false, common_mount},
-	{"ephemeral", true, ephemeral_mount},
-	{"local", true, local_mount},
-	{"virtio-fs", false, common_mount},
+	{"bind", .mount = common_mount},
+	{"ephemeral", .keeps = true, .mount = ephemeral_mount},
+	{"local", .keeps = true, .mount = local_mount},
+	{"virtio-fs", .mount = common_mount},
+	{"watchable-bind", .keeps = true, .mirrors = true, .mount = watch_mount},
 };
 
 const struct storage_driver *storage_drivers(size_t *count)
@@ -508,6 +588,17 @@ static int unmount_busy(const char *path)
 	return umount2(path, UMOUNT_NOFOLLOW | MNT_DETACH) < 0 ? -errno : 0;
 }
 
+static void mirror_remove(const char *path)
+{
+	struct error e = ERROR_INIT;
+	const char *name;
+	_cleanup_fd_ int parent = mirror_parent(path, &name, &e);
+	int r = parent < 0 ? parent : path_remove_tree(parent, name);
+
+	if (r < 0)
+		log_warning("storage", "cannot remove a mirror", "path", path, "error", error_name(-r));
+}
+
 int storage_unmount(const struct storage_place *place, struct error *e)
 {
 	struct mount_look look;
@@ -518,6 +609,8 @@ int storage_unmount(const struct storage_place *place, struct error *e)
 	if (r < 0)
 		return error_errno(e, -r, "failed to umount mountpoint \"%s\"", place->path);
 	huge_release(place);
+	if (place->mirror)
+		mirror_remove(place->path);
 	/* Not empty, or on a file system that is not ours to change: it stays. */
 	if (place->below == 0)
 		(void)rmdir(place->path);

@@ -21,11 +21,14 @@ struct storage_place {
 	uint64_t huge_size;   /* page size in bytes of the huge pages that it holds; 0: none */
 	uint64_t huge_pages;  /* pages that it needs */
 	uint64_t huge_raised; /* pages by which the kernel's pool was enlarged for it */
+	bool mirror;	      /* copies of ours lie there, to be removed with it */
+	bool bound;	      /* a mirror that became too large: its source is mounted there instead */
 };
 
 struct storage_driver {
 	const char *name;
-	bool keeps; /* data outlives its users: kept until the sandbox ends */
+	bool keeps;   /* data outlives its users: kept until the sandbox ends */
+	bool mirrors; /* its source is looked at from time to time, and its place is in a tmpfs of mirrors */
 	/* @root as in storages_new(). @place comes with what is known beforehand and is completed. */
 	int (*mount)(const char *root, const Grpc__Storage *storage, struct storage_place *place,
 		     struct error *e);
@@ -43,6 +46,10 @@ int storage_unmount(const struct storage_place *place, struct error *e);
 
 /* Page size and number of pages of a hugetlbfs volume. 0 or -errno ("no pagesize/size options found"). */
 int storage_huge_pages(const Grpc__Storage *storage, uint64_t *page_size, uint64_t *pages, struct error *e);
+
+enum storage_watch_result { STORAGE_MIRRORED, STORAGE_BOUND, STORAGE_SOURCE_GONE };
+/* Another look at the source of a mirror: enum storage_watch_result, or -errno with @e set. */
+int storage_mirror(const char *source, const struct storage_place *place, struct error *e);
 
 /* One mount as in a driver, for UpdateEphemeralMounts. */
 int storage_update_ephemeral(const char *root, const Grpc__Storage *storage, struct error *e);

@@ -25,6 +25,9 @@ struct storage_entry {
 	struct job *job;
 	struct storage_add *preparer;	 /* whose request mounts it, while it is prepared */
 	struct storage_release *remover; /* whose request takes it off, while it is removed */
+	bool implied;			 /* made because another one needs it; the host did not ask */
+	char *source;			 /* of a mirror, to be looked at; else NULL */
+	size_t watch_index;		 /* its place in the look under way, from 1; 0: it is not looked at */
 };
 
 struct storage_ref {
@@ -47,6 +50,8 @@ struct storages {
 	struct list chores;
 	void (*changed)(struct storages *storages, void *data);
 	void *changed_data;
+	struct loop_timer watch_timer; /* the next look at mirrors' sources */
+	struct job *watch_job;
 };
 
 struct storage_add {
@@ -98,5 +103,12 @@ void storage_release_step(struct loop_defer *defer);
 struct storage_release *storage_release_new(struct storages *storages, struct storage_refs *refs,
 					    storage_done done, void *data);
 void storage_release_free(struct storage_release *release);
+
+/* Where the tmpfs of a mirror belongs: malloc'ed. NULL with @e set where @mount_point, a clean path, is no place for one. */
+char *storage_watch_root(const char *mount_point, struct error *e);
+/* Sees to it that mirrors are looked at, if there are any. */
+void storages_watch(struct storages *storages);
+/* No more looks. */
+void storages_unwatch(struct storages *storages);
 
 #endif

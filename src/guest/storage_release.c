@@ -134,5 +134,7 @@ int storages_remove_all(struct storages *storages, storage_done done, void *data
 		return -ENOMEM;
 	}
 	release->all = true;
+	/* A look would find what is being taken off. */
+	storages_unwatch(storages);
 	return 0;
 }

@@ -512,6 +512,116 @@ static void the_shared_tree_is_touched(void **state)
 	assert_int_equal(outcome.result, 0);
 }
 
+/* --- mirrors --- */
+
+#define WATCHED "/run/kata-containers/shared/containers/watchable"
+
+static struct outcome add_mirror(struct context *context, const char *source, const char *name)
+{
+	char point[128];
+	struct made made;
+
+	snprintf(point, sizeof(point), WATCHED "/%s", name);
+	make(&made, "watchable-bind", test_path(&context->root, source), "bind", point, "bind");
+	return add(context, &made, 1);
+}
+
+/* Runs the loop until there is, or is no longer, a file; at most ten seconds. */
+static void await(struct context *context, const char *name, bool there)
+{
+	for (int i = 0; i < 100 && (access(test_path(&context->root, name), F_OK) == 0) != there; i++)
+		assert_int_equal(loop_run_once(context->loop, 100), 0);
+	assert_int_equal(access(test_path(&context->root, name), F_OK) == 0, there);
+}
+
+static void mirrors_follow_their_source(void **state)
+{
+	struct context *context = *state;
+
+	test_file(&context->root, "share/vol/key", "one");
+	struct outcome outcome = add_mirror(context, "share/vol", "vol");
+	assert_int_equal(outcome.result, 0);
+	assert_int_equal(mounts(context, &WATCHED[1]), 1);
+	assert_int_equal(mounts(context, &(WATCHED "/vol")[1]), 0);
+	test_expect_file(&context->root, &(WATCHED "/vol/key")[1], "one");
+	test_file(&context->root, "share/vol/key", "another");
+	test_file(&context->root, "share/vol/more", "two");
+	await(context, &(WATCHED "/vol/more")[1], true);
+	test_expect_file(&context->root, &(WATCHED "/vol/key")[1], "another");
+	/* Other containers have it without being told to the agent: it lives as long as its source. */
+	assert_int_equal(release(context, outcome.refs).result, 0);
+	assert_int_equal(unlink(test_path(&context->root, "share/vol/more")), 0);
+	await(context, &(WATCHED "/vol/more")[1], false);
+	assert_int_equal(unlink(test_path(&context->root, "share/vol/key")), 0);
+	assert_int_equal(rmdir(test_path(&context->root, "share/vol")), 0);
+	await(context, &(WATCHED "/vol")[1], false);
+	assert_int_equal(storages_count(context->storages, WATCHED "/vol"), 0);
+	assert_int_equal(mounts(context, &WATCHED[1]), 1);
+}
+
+static void large_mirrors_are_bound(void **state)
+{
+	struct context *context = *state;
+	char name[64];
+
+	for (int i = 0; i < 16; i++) {
+		snprintf(name, sizeof(name), "share/vol/%d", i);
+		test_file(&context->root, name, "x");
+	}
+	test_file(&context->root, "share/file", "y");
+	struct outcome outcome = add_mirror(context, "share/vol", "vol");
+	assert_int_equal(outcome.result, 0);
+	storage_refs_free(outcome.refs);
+	assert_int_equal(mounts(context, &(WATCHED "/vol")[1]), 1);
+	test_expect_file(&context->root, &(WATCHED "/vol/15")[1], "x");
+	/* Later, and a single file. */
+	outcome = add_mirror(context, "share/file", "file");
+	assert_int_equal(outcome.result, 0);
+	storage_refs_free(outcome.refs);
+	test_expect_file(&context->root, &(WATCHED "/file")[1], "y");
+	assert_int_equal(mounts(context, &(WATCHED "/file")[1]), 0);
+	assert_int_equal(truncate(test_path(&context->root, "share/file"), 2 << 20), 0);
+	for (int i = 0; i < 100 && mounts(context, &(WATCHED "/file")[1]) == 0; i++)
+		assert_int_equal(loop_run_once(context->loop, 100), 0);
+	assert_int_equal(mounts(context, &(WATCHED "/file")[1]), 1);
+	/* The sandbox's end takes nothing off the share. */
+	outcome = (struct outcome){0};
+	assert_int_equal(storages_remove_all(context->storages, released, &outcome), 0);
+	run(context, &outcome);
+	assert_int_equal(outcome.result, 0);
+	assert_int_equal(mounts(context, &WATCHED[1]), 0);
+	test_expect_file(&context->root, "share/vol/15", "x");
+}
+
+static void mirrors_that_cannot_be(void **state)
+{
+	struct context *context = *state;
+	struct made made;
+	struct outcome outcome;
+
+	make(&made, "watchable-bind", "/", "bind", "/run/kata-containers/shared/containers/vol", "");
+	outcome = add(context, &made, 1);
+	assert_true(outcome.result < 0);
+	assert_non_null(strstr(outcome.text, "invalid watchable tmpfs root"));
+	make(&made, "watchable-bind", "/", "bind", "/run/user/00" WATCHED "/vol", "");
+	outcome = add(context, &made, 1);
+	assert_true(outcome.result < 0);
+	/* What fails behind it takes it along, tmpfs and all. */
+	struct made two[2];
+	test_file(&context->root, "share/vol/key", "one");
+	make(&two[0], "watchable-bind", test_path(&context->root, "share/vol"), "bind", WATCHED "/vol", "");
+	make(&two[1], "unknown", "/", "bind", "/x", "");
+	outcome = add(context, two, 2);
+	assert_true(outcome.result < 0);
+	assert_int_equal(mounts(context, &WATCHED[1]), 0);
+	/* A source that is not there yet is no error: it may come. */
+	outcome = add_mirror(context, "share/later", "later");
+	assert_int_equal(outcome.result, 0);
+	test_file(&context->root, "share/later/key", "late");
+	await(context, &(WATCHED "/later/key")[1], true);
+	assert_int_equal(release(context, outcome.refs).result, 0);
+}
+
 static void huge_pages_are_counted(void **state)
 {
 	struct error e = ERROR_INIT;
@@ -560,6 +670,9 @@ int main(void)
 		TEST(a_busy_mount_goes_all_the_same),
 		TEST(an_unknown_reference_is_told),
 		TEST(the_shared_tree_is_touched),
+		TEST(mirrors_follow_their_source),
+		TEST(large_mirrors_are_bound),
+		TEST(mirrors_that_cannot_be),
 	};
 	const struct CMUnitTest pure[] = {
 		cmocka_unit_test(huge_pages_are_counted),
