@@ -311,6 +311,18 @@ static int await_visitor(struct child *child, struct error *e)
 	}
 }
 
+/* Who reads what `create` says waits for its end, and we may stay at the gate for days: only a file keeps our log. */
+static void let_go_of_log(void)
+{
+	int fd = log_get_fd();
+	struct stat status;
+
+	if (fd < 3 || (fstat(fd, &status) == 0 && S_ISREG(status.st_mode)))
+		return;
+	log_set_fd(-1);
+	fd_close(fd);
+}
+
 static int pass_gate(struct child *child, struct error *e)
 {
 	int r = tell(child, HANDSHAKE_READY, e);
@@ -320,6 +332,7 @@ static int pass_gate(struct child *child, struct error *e)
 	if (child->plan->gate < 0)
 		return await(child->socket, HANDSHAKE_START, e);
 	child->socket = fd_close(child->socket);
+	let_go_of_log();
 	return await_visitor(child, e);
 }
 
