@@ -166,8 +166,9 @@ static void print_help(FILE *out)
 	      "$XDG_RUNTIME_DIR/kata-oci)\n"
 	      "  --log=FILE                also write errors there\n"
 	      "  --log-format=text|json    the form of that file\n"
+	      "  --log-level=LEVEL         error, warning (the default), info, debug\n"
 	      "  --debug                   tell what the engine does, in the log or on stderr\n"
-	      "  --systemd-cgroup          let systemd keep the cgroups\n"
+	      "  --systemd-cgroup          let systemd keep the cgroups (--cgroup-manager=systemd|cgroupfs)\n"
 	      "  --rootless=auto|true|false\n"
 	      "  --version, --help\n",
 	      out);
@@ -212,26 +213,54 @@ static int set_root(struct oci *oci, const char *given)
 	return 0;
 }
 
-/* The engine's warnings, and with --debug all that it does: in the log, whose descriptor is returned, or on stderr. */
-static int set_up_log(const struct oci *oci)
+/* The engine's warnings, and with --debug all that it does: in the log, whose descriptor is in @fd, or on stderr. */
+static int set_up_log(const struct oci *oci, enum log_level level, int *fd)
 {
-	int fd = -1;
-
-	if (oci->log_path)
-		fd = open(oci->log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0644);
+	*fd = -1;
+	if (oci->log_path) {
+		*fd = open(oci->log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0644);
+		/* Whoever names a log looks for his errors there. */
+		if (*fd < 0)
+			return oci_complain(oci, "--log: open \"%s\": %s", oci->log_path, strerror(errno));
+	}
 	log_init("kata-oci");
 	log_set_form(oci->log_json ? LOG_FORM_JSON : LOG_FORM_TEXT);
-	log_set_fd(oci->log_path ? fd : 2);
-	log_set_level(oci->debug ? LOG_DEBUG : LOG_WARNING);
-	return fd;
+	log_set_fd(oci->log_path ? *fd : 2);
+	log_set_level(oci->debug ? LOG_DEBUG : level);
+	return 0;
 }
 
-enum { ROOT = 256, LOG, LOG_FORMAT, DEBUG, SYSTEMD, ROOTLESS, MANAGER, CRIU };
+static int set_manager(struct oci *oci, const char *name)
+{
+	oci->systemd_cgroup = strcmp(name, "systemd") == 0;
+	if (!oci->systemd_cgroup && strcmp(name, "cgroupfs") != 0)
+		return oci_complain(oci, "--cgroup-manager: \"%s\" is neither systemd nor cgroupfs", name);
+	return 0;
+}
+
+static int set_rootless(struct oci *oci, const char *text)
+{
+	static const char *const yes[] = {"true", "True", "TRUE", "t", "T", "1"};
+	static const char *const no[] = {"false", "False", "FALSE", "f", "F", "0"};
+
+	oci->rootless = strcmp(text, "auto") == 0 && geteuid() != 0;
+	if (strcmp(text, "auto") == 0)
+		return 0;
+	for (size_t i = 0; i < array_length(yes); i++) {
+		oci->rootless = strcmp(text, yes[i]) == 0;
+		if (oci->rootless || strcmp(text, no[i]) == 0)
+			return 0;
+	}
+	return oci_complain(oci, "--rootless: \"%s\" is neither auto nor true nor false", text);
+}
+
+enum { ROOT = 256, LOG, LOG_FORMAT, LEVEL, DEBUG, SYSTEMD, ROOTLESS, MANAGER, CRIU };
 
 static const struct option options[] = {
 	{"root", required_argument, NULL, ROOT},
 	{"log", required_argument, NULL, LOG},
 	{"log-format", required_argument, NULL, LOG_FORMAT},
+	{"log-level", required_argument, NULL, LEVEL},
 	{"debug", no_argument, NULL, DEBUG},
 	{"systemd-cgroup", no_argument, NULL, SYSTEMD},
 	{"cgroup-manager", required_argument, NULL, MANAGER},
@@ -243,7 +272,8 @@ static const struct option options[] = {
 };
 
 /* 0: go on; 1: done, exit with *@status. */
-static int parse(struct oci *oci, int argc, char **argv, const char **root, int *status)
+static int parse(struct oci *oci, int argc, char **argv, const char **root, enum log_level *level,
+		 int *status)
 {
 	int c;
 
@@ -263,6 +293,12 @@ static int parse(struct oci *oci, int argc, char **argv, const char **root, int 
 				return 1;
 			}
 			break;
+		case LEVEL:
+			if (!log_level_parse(optarg, level)) {
+				*status = oci_complain(oci, "unknown log level \"%s\"", optarg);
+				return 1;
+			}
+			break;
 		case DEBUG:
 			oci->debug = true;
 			break;
@@ -270,11 +306,14 @@ static int parse(struct oci *oci, int argc, char **argv, const char **root, int 
 			oci->systemd_cgroup = true;
 			break;
 		case MANAGER:
-			oci->systemd_cgroup = strcmp(optarg, "systemd") == 0;
+			*status = set_manager(oci, optarg);
+			if (*status)
+				return 1;
 			break;
 		case ROOTLESS:
-			oci->rootless = strcmp(optarg, "true") == 0 ||
-					(strcmp(optarg, "auto") == 0 && geteuid() != 0);
+			*status = set_rootless(oci, optarg);
+			if (*status)
+				return 1;
 			break;
 		case CRIU:
 			break;
@@ -308,10 +347,11 @@ static void protect(const char *name, char **argv)
 int main(int argc, char **argv)
 {
 	struct oci oci = {.rootless = geteuid() != 0};
+	enum log_level level = LOG_WARNING;
 	const char *root = NULL;
-	int status;
+	int log_fd, status;
 
-	if (parse(&oci, argc, argv, &root, &status))
+	if (parse(&oci, argc, argv, &root, &level, &status))
 		return status;
 	if (optind >= argc) {
 		print_help(stderr);
@@ -327,6 +367,9 @@ int main(int argc, char **argv)
 		if (strcmp(commands[i].name, name) == 0)
 			oci.command = &commands[i];
 	}
+	if (strcmp(name, "checkpoint") == 0 || strcmp(name, "restore") == 0)
+		return oci_complain(&oci, "%s is not supported: no container is saved or brought back here",
+				    name);
 	if (!oci.command)
 		return oci_complain(&oci, "unknown command \"%s\"", name);
 	if (set_root(&oci, root))
@@ -337,7 +380,8 @@ int main(int argc, char **argv)
 		print_command_help(oci.command);
 		return 0;
 	}
-	int log_fd = set_up_log(&oci);
+	if (set_up_log(&oci, level, &log_fd))
+		return 1;
 	/* A second round of getopt, for the command's own options. */
 	optind = 0;
 	status = oci.command->run(&oci, argc, argv);

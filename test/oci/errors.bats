@@ -48,6 +48,34 @@ refused() { # FILTER TEXT
 	must 1 oci --log "$tmp/text" state nobody
 	grep -q 'level=error msg="container' "$tmp/text"
 	must 1 oci --log-format xml state nobody
+	must 1 oci --log "$tmp/nowhere/log" list
+	[[ $output == *"nowhere/log"* ]]
+	mkdir "$state"
+	must 0 oci --log-level debug list
+	must 1 oci --log-level loud list
+	[[ $output == *'unknown log level "loud"'* ]]
+}
+
+@test "values of global options that nobody knows are refused" {
+	mkdir "$state"
+	local manager rootless
+	for manager in systemd cgroupfs; do
+		must 0 oci --cgroup-manager "$manager" list
+	done
+	must 1 oci --cgroup-manager disabled list
+	[[ $output == *'"disabled" is neither systemd nor cgroupfs'* ]]
+	for rootless in auto true false 1 0; do
+		must 0 oci --rootless "$rootless" list
+	done
+	must 1 oci --rootless maybe list
+	[[ $output == *'"maybe" is neither auto nor true nor false'* ]]
+}
+
+@test "checkpoint and restore say that they are not supported" {
+	must 1 oci checkpoint c
+	[[ $output == *"checkpoint is not supported"* ]]
+	must 1 oci restore c
+	[[ $output == *"restore is not supported"* ]]
 }
 
 @test "usage" {
