@@ -63,6 +63,7 @@ static const struct word policies[] = {
 	{"SCHED_ISO", 4},   {"SCHED_IDLE", 5}, {"SCHED_DEADLINE", 6},
 };
 enum { POLICY_OTHER = 0, POLICY_FIFO = 1, POLICY_RR = 2, POLICY_BATCH = 3, POLICY_DEADLINE = 6 };
+enum { DEADLINE_RUNTIME_MIN = 1024 }; /* nanoseconds */
 
 static const struct word scheduler_flags[] = {
 	{"SCHED_FLAG_RESET_ON_FORK", 0x01},  {"SCHED_FLAG_RECLAIM", 0x02},
@@ -81,6 +82,20 @@ struct kernel_sched_attr {
 	uint64_t deadline;
 	uint64_t period;
 };
+
+/* Of the kernel's rules, which all are EINVAL, those that no setting of the machine changes; sched(7). NULL: kept. */
+static const char *deadline_fault(const Grpc__Scheduler *scheduler)
+{
+	if (scheduler->runtime < DEADLINE_RUNTIME_MIN)
+		return "runtime must be at least 1024 ns";
+	if (!scheduler->deadline)
+		return "deadline must be given";
+	if (scheduler->deadline < scheduler->runtime)
+		return "deadline is below runtime";
+	if (scheduler->period && scheduler->period < scheduler->deadline)
+		return "period is below deadline";
+	return NULL;
+}
 
 int scheduler_validate(const Grpc__Scheduler *scheduler, const char *property, struct error *e)
 {
@@ -107,6 +122,10 @@ int scheduler_validate(const Grpc__Scheduler *scheduler, const char *property, s
 		return error_set(e, STATUS_INVALID_ARGUMENT, EINVAL,
 				 "%s: runtime, deadline and period belong to SCHED_DEADLINE, not to %s",
 				 property, scheduler->policy);
+	const char *fault = policy == POLICY_DEADLINE ? deadline_fault(scheduler) : NULL;
+	if (fault)
+		return error_set(e, STATUS_INVALID_ARGUMENT, EINVAL, "%s: SCHED_DEADLINE: %s", property,
+				 fault);
 	return collect_flags(scheduler_flags, array_length(scheduler_flags), scheduler->flags,
 			     scheduler->n_flags, property, &flags, e);
 }
