@@ -323,6 +323,21 @@ static void let_go_of_log(void)
 	fd_close(fd);
 }
 
+static void end_by_signal(int signal)
+{
+	_exit(128 + signal);
+}
+
+/* Who leads a pid namespace never gets a signal that he has no handler for; so a `kill` before `start` would do nothing. */
+static void heed_signals(void (*handler)(int))
+{
+	static const int ending[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+	const struct sigaction action = {.sa_handler = handler};
+
+	for (size_t i = 0; i < array_length(ending); i++)
+		(void)sigaction(ending[i], &action, NULL);
+}
+
 static int pass_gate(struct child *child, struct error *e)
 {
 	int r = tell(child, HANDSHAKE_READY, e);
@@ -333,7 +348,10 @@ static int pass_gate(struct child *child, struct error *e)
 		return await(child->socket, HANDSHAKE_START, e);
 	child->socket = fd_close(child->socket);
 	let_go_of_log();
-	return await_visitor(child, e);
+	heed_signals(end_by_signal);
+	r = await_visitor(child, e);
+	heed_signals(SIG_DFL);
+	return r;
 }
 
 /* --- the lives ---------------------------------------------------------------------------------------------- */

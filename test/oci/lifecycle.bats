@@ -128,6 +128,21 @@ teardown() { stage_close; }
 	[[ $output == *"does not exist"* ]]
 }
 
+@test "kill ends a container that waits for its start, and start gives the signals back" {
+	local signal
+	config . sleep 300
+	for signal in TERM INT HUP QUIT; do
+		must 0 oci create -b "$bundle" c
+		must 0 oci kill c $signal
+		eventually has_status c stopped
+		must 0 oci delete c
+	done
+	must 0 oci create -b "$bundle" c
+	must 0 oci start c
+	on_stage grep -q '^SigCgt:[[:space:]]*0*$' "/proc/$(oci state c | jq .pid)/status"
+	must 0 oci delete --force c
+}
+
 @test "kill: names of signals, a stopped container, --all" {
 	config . sh -c 'trap "echo usr1" USR1; echo ready; while :; do sleep 0.1; done'
 	oci run -d -b "$bundle" c </dev/null >"$tmp/out"
