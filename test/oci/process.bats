@@ -128,20 +128,26 @@ P
 	command -v python3 >/dev/null || skip "no python3"
 	config . sleep 300
 	cat >"$tmp/pidfd.py" <<'P'
-import array, signal, socket, sys
+import array, os, signal, socket, sys, time
 s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(1)
 c, _ = s.accept()
 name, anc, _, _ = c.recvmsg(256, socket.CMSG_SPACE(4))
+for _ in range(1000):
+    if os.path.exists(sys.argv[2]):
+        break
+    time.sleep(0.01)
 signal.pidfd_send_signal(array.array("i", anc[0][2])[0], signal.SIGKILL)
 print(name.decode(), flush=True)
 P
 	receive() { # COMMAND…: its process is killed by the descriptor that is sent
-		python3 "$tmp/pidfd.py" "$tmp/socket" >"$tmp/out" 3>&- &
+		python3 "$tmp/pidfd.py" "$tmp/socket" "$tmp/go" >"$tmp/out" 3>&- &
 		local job=$!
 		eventually test -S "$tmp/socket"
+		# It comes before the program is started, and who is killed by then fails the start.
 		must 0 "$@"
+		touch "$tmp/go"
 		wait $job
-		rm "$tmp/socket"
+		rm "$tmp/socket" "$tmp/go"
 		[ "$(cat "$tmp/out")" = pidfd ]
 	}
 	receive oci create -b "$bundle" --pidfd-socket "$tmp/socket" c
