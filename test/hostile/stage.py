@@ -34,8 +34,8 @@ def left_out(*what):
     return 'HOSTILE_ALL' not in os.environ and zlib.crc32(' '.join(what).encode()) % (12 if SMALL else 3)
 
 
-def connect():
-    return Client(SOCKET)
+def connect(**options):
+    return Client(SOCKET, **options)
 
 
 # --- images

@@ -174,11 +174,19 @@ SCHEMA = Schema()
 class Client:
     """One connection."""
 
-    def __init__(self, path):
+    def __init__(self, path, patience=10):
         self.path, self.next, self.got, self.buffer = path, 1, {}, bytearray()
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.socket.settimeout(30)
-        self.socket.connect(path)
+        # With a time limit a socket does not wait for room in the listener's queue.
+        end = time.monotonic() + patience
+        while True:
+            try:
+                return self.socket.connect(path)
+            except BlockingIOError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.05)
 
     def __enter__(self):
         return self
