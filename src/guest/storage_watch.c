@@ -82,8 +82,8 @@ static int look_run(struct buf *result, void *argument, struct error *e)
 		int r = storage_mirror(work->looks[i].source, &work->looks[i].place, &own);
 
 		if (r < 0)
-			log_debug("storage", "cannot mirror a volume", "path", work->looks[i].source,
-				  "error", own.text);
+			log_debug("storage", "cannot mirror a volume", "path", work->looks[i].source, "error",
+				  own.text);
 		if (buf_append_char(result, r < 0 ? STORAGE_MIRRORED : (char)r) < 0)
 			return error_errno(e, ENOMEM, "storage");
 	}
