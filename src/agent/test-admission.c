@@ -166,6 +166,9 @@ static void test_deadline_ends_the_wait(void **state)
 		assert_int_equal(loop_run_once(f.loop, 50), 0);
 	assert_string_equal(f.answered, "a");
 	assert_int_equal(f.codes['a'], STATUS_DEADLINE_EXCEEDED);
+	/* The client's own clock may have been the first to say so. */
+	for (int i = 0; i < 100 && f.admission.waiting.next->next != &f.admission.waiting; i++)
+		assert_int_equal(loop_run_once(f.loop, 50), 0);
 	f.count = 0;
 	admission_poke(&f.admission);
 	settle();
