@@ -111,6 +111,7 @@ static void test_an_event_for_each_call(void **state)
 static void test_a_connection_that_dies_with_thousands_of_calls(void **state)
 {
 	struct ttrpc_client *client = ask(MANY), *other;
+	struct error e = ERROR_INIT;
 	(void)state;
 	ttrpc_client_free(client);
 	assert_int_equal(f.failed, MANY);
@@ -120,11 +121,9 @@ static void test_a_connection_that_dies_with_thousands_of_calls(void **state)
 		assert_int_equal(loop_run_once(f.loop, 1), 0);
 	assert_int_equal(f.answered, 0);
 	assert_int_equal(oom_pending(f.oom), 1);
-	other = ttrpc_client_connect(f.loop, f.address, 5000, &(struct error)ERROR_INIT);
+	other = ttrpc_client_connect(f.loop, f.address, 5000, &e);
 	assert_non_null(other);
-	assert_int_equal(
-		ttrpc_client_call(other, "test", "Get", NULL, 0, 0, replied, NULL, &(struct error)ERROR_INIT),
-		0);
+	assert_int_equal(ttrpc_client_call(other, "test", "Get", NULL, 0, 0, replied, NULL, &e), 0);
 	await(1);
 	assert_string_equal(f.answer, "one");
 	assert_int_equal(oom_pending(f.oom), 0);
