@@ -82,6 +82,8 @@ config() {
 	} | '"$filter" --args -- "$@" >"$bundle/config.json"
 }
 
+beyond_valgrind() { [[ $build != */under ]] || skip "not under valgrind: $1"; }
+
 status() { oci state "$1" | jq -r .status; }
 
 must() {

@@ -46,6 +46,7 @@ refused() { # FILTER TEXT
 }
 
 @test "rlimits: each of them, soft and hard, for an exec too" {
+	beyond_valgrind "it keeps descriptors and limits for itself"
 	local list= limit name value expected=
 	local nice=0 rtprio=0
 	# Without CAP_SYS_RESOURCE no limit can be raised, and these are 0 as a rule.
