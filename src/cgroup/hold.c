@@ -108,6 +108,13 @@ int hold_check_above(const struct cgroup *cg, int index, struct error *e)
 
 /* --- for who is to die ---------------------------------------------------------------------------------- */
 
+static int freezer_of_v1(const struct cgroup *cg)
+{
+	int index = host_find(cg->host, CONTROLLER_FREEZER);
+
+	return index >= 0 && !cg->host->hierarchies[index].v2 ? index : -1;
+}
+
 static int thaw_visit(int dirfd, void *data)
 {
 	(void)data;
@@ -117,9 +124,9 @@ static int thaw_visit(int dirfd, void *data)
 
 void hold_thaw(const struct cgroup *cg)
 {
-	int index = host_find(cg->host, CONTROLLER_FREEZER);
+	int index = freezer_of_v1(cg);
 
-	if (index >= 0 && !cg->host->hierarchies[index].v2)
+	if (index >= 0)
 		tree_visit(cg, index, thaw_visit, NULL);
 }
 
@@ -141,13 +148,6 @@ static int check_mortal(const struct cgroup *cg, int index, pid_t pid, struct er
 		"process %d is in the frozen cgroup \"%s\" (frozen by \"%s\") and cannot die before that is "
 		"thawed",
 		(int)pid, place, origin ? origin : "a cgroup above it");
-}
-
-static int freezer_of_v1(const struct cgroup *cg)
-{
-	int index = host_find(cg->host, CONTROLLER_FREEZER);
-
-	return index >= 0 && !cg->host->hierarchies[index].v2 ? index : -1;
 }
 
 int cgroup_let_die(struct cgroup *cg, pid_t pid, struct error *e)

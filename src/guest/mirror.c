@@ -133,10 +133,14 @@ static int target_open(int parent, const char *name)
 	struct stat info;
 	int fd = openat(parent, name, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC), r;
 
-	if (fd >= 0 && fstat(fd, &info) == 0 && S_ISREG(info.st_mode))
-		return ftruncate(fd, 0) == 0 ? fd : (r = -errno, fd_close(fd), r);
-	if (fd >= 0)
+	if (fd >= 0 && fstat(fd, &info) == 0 && S_ISREG(info.st_mode)) {
+		if (ftruncate(fd, 0) == 0)
+			return fd;
+		r = -errno;
 		fd_close(fd);
+		return r;
+	}
+	fd_close(fd);
 	r = path_remove_tree(parent, name);
 	if (r < 0)
 		return r;
