@@ -6,13 +6,6 @@ load helpers
 setup() { stage_open; }
 teardown() { stage_close; }
 
-refused() { # FILTER TEXT
-	config "$1" true
-	must 1 oci create -b "$bundle" c
-	[[ $output == *"$2"* ]] || return 1
-	[ -z "$(ls "$state")" ]
-}
-
 @test "a bad configuration names its property" {
 	refused 'del(.ociVersion)' ociVersion
 	refused '.process.args = []' process.args

@@ -96,6 +96,14 @@ must() {
 	[ "$got" -eq "$wanted" ] || { echo "exit status $got, expected $wanted: $*"; return 1; }
 }
 
+# A configuration changed by FILTER is refused with TEXT, and nothing is left of it.
+refused() { # FILTER TEXT
+	config "$1" true
+	must 1 oci create -b "$bundle" c
+	[[ $output == *"$2"* ]] || return 1
+	[ -z "$(ls "$state")" ]
+}
+
 # Waits (up to ten seconds) for a command to succeed.
 eventually() {
 	local i

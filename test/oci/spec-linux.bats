@@ -6,12 +6,6 @@ load helpers
 setup() { stage_open; }
 teardown() { stage_close; }
 
-refused() { # FILTER TEXT
-	config "$1" true
-	must 1 oci create -b "$bundle" c
-	[[ $output == *"$2"* ]] || return 1
-	[ -z "$(ls "$state")" ]
-}
 # A filter that has a namespace of this type, new or at a path.
 without() { echo ".linux.namespaces |= map(select(.type != \"$1\"))"; }
 at_path() { echo "$(without "$1") | .linux.namespaces += [{type: \"$1\", path: \"$2\"}]"; }

@@ -6,13 +6,6 @@ load helpers
 setup() { stage_open; }
 teardown() { stage_close; }
 
-refused() { # FILTER TEXT
-	config "$1" true
-	must 1 oci create -b "$bundle" c
-	[[ $output == *"$2"* ]] || return 1
-	[ -z "$(ls "$state")" ]
-}
-
 @test "args, environment and directory are as they were given" {
 	config '.process.env += ["A= blanks around ", "B=", "malformed", "C=a=b"] | .process.cwd = "/made/deep"' \
 		sh -c 'echo "[$A][$B][$C][$1][$2]"; pwd; env | grep -c malformed' '' ' x y ' '"quoted" $A'

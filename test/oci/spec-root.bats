@@ -6,13 +6,6 @@ load helpers
 setup() { stage_open; }
 teardown() { stage_close; }
 
-refused() { # FILTER TEXT
-	config "$1" true
-	must 1 oci create -b "$bundle" c
-	[[ $output == *"$2"* ]] || return 1
-	[ -z "$(ls "$state")" ]
-}
-
 # The options of the mounts at /m/NAME and /m/NAME/sub, out of a table of "POINT OPTIONS" lines in $table.
 options() { sed -n "s,^/m/$1 ,,p" <<<"$table"; }
 has() { [[ ,$(options "$1"), == *,$2,* ]] || { echo "$1 has not $2: $(options "$1")"; return 1; }; }
